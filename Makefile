@@ -1,0 +1,44 @@
+# Needs Python >= 3.11, make and a package index; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+MEMBERS := reporter hub bridge
+
+.PHONY: help setup demo test lint types wheels bench clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install everything into .venv (does nothing when it is there already)
+
+$(STAMP): constraints.txt pyproject.toml $(MEMBERS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Milepost needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		$(MEMBERS:%=--editable ./%) --editable . --group dev
+	@touch $(STAMP)
+
+demo: setup ## run a real job on an embedded nats-server and watch it here (DEMO_ARGS=--once)
+	@$(BIN)/milepost demo $(DEMO_ARGS)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: setup ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+wheels: setup ## build the wheels, install them into an empty environment, run the demo from them
+	$(BIN)/python scripts/check_wheels.py
+
+bench: setup ## measure against nats-server's gateway, websockets.broadcast and FastAPI (BENCH_ARGS=--quick)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.build benchmarks/results
