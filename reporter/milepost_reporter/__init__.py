@@ -1,0 +1,1 @@
+"""Report a job's progress over NATS, without ever hurting the job."""
