@@ -1,0 +1,61 @@
+"""The hub's exceptions.
+
+* HubError
+    * KeyConfigError: a secret, key file or key set cannot be used; raised at start
+    * TokenError: this token does not let its bearer in
+        * KeysNotReady: not yet; read the keys again and verify once more
+    * ActionError: this message of a client cannot be done
+
+Codes are stable and for programs; messages are sentences a person can act on, and never repeat the token.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+TokenCode = Literal[
+    "token_missing",
+    "token_malformed",
+    "token_expired",
+    "token_not_yet_valid",
+    "bad_signature",
+    "bad_algorithm",
+    "unknown_key",
+    "keys_unavailable",
+    "bad_issuer",
+    "bad_audience",
+    "bad_claim",
+]
+"""Why a token was refused. All of them last as long as the token, except `token_not_yet_valid`, `unknown_key`
+and `keys_unavailable`, where the same token may be accepted later."""
+
+
+class HubError(Exception):
+    """Whatever the hub raises on purpose."""
+
+
+class KeyConfigError(HubError, ValueError):
+    """A secret, key file or key set cannot be used; the message says which one and what to do."""
+
+
+class TokenError(HubError):
+    """A token was refused."""
+
+    def __init__(self, code: TokenCode, message: str) -> None:
+        super().__init__(message)
+        self.code: TokenCode = code
+        self.message = message
+
+
+class KeysNotReady(TokenError):  # noqa: N818 - a state that passes, not a fault of the token
+    """No key at hand verifies the token, but newer ones may: await `KeySource.refresh()`, verify again."""
+
+
+class ActionError(HubError):
+    """A client's message was refused; `id` is the message's own, echoed, or None when it had none."""
+
+    def __init__(self, code: str, message: str, id: str | int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.id = id
