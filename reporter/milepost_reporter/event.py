@@ -100,7 +100,7 @@ _DATA: Final[dict[str, TypeAdapter[Any]]] = {
 
 
 class Event(BaseModel):
-    """One event. `kind` is resolved by the protocol's defaults; unknown fields are ignored, null is absent."""
+    """One event, its `kind` resolved by the protocol's defaults. Unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True)
 

@@ -3,9 +3,11 @@
 Source: protocol, *Runs and ends*. Every read path decides by this one rule, in log order:
 
 - An event without a run belongs to the current one.
-- The current run is the highest heard of. The `job` event that says so opens a run; when another event of that run
-  overtakes it (a child process has a connection of its own), that one opens it. Opening a run closes the one before.
-- The first terminal `job` event of a run is its end. What follows it, and everything of an older run, is late.
+- The current run is the highest heard of. The `job` event that says so opens a run; when another event of
+  that run overtakes it (a child process has a connection of its own), that one opens it. Opening a run closes
+  the one before.
+- The first terminal `job` event of a run is its end. What follows it, and everything of an older run, is
+  late.
 """
 
 from enum import Enum
@@ -67,7 +69,7 @@ class RunGate:
         self.ended = False
 
     def admit(self, event: Event, run: int | None = None) -> Verdict:
-        """What becomes of `event`. `run` is that of an `.end.<run>` subject, and counts more than the payload's."""
+        """What becomes of `event`. `run` is that of an `.end.<run>` subject; it outranks the payload's."""
         of = run or event.run or self.run
         age = _Age.SAME if of == self.run else _Age.NEWER if of > self.run else _Age.OLDER
         verdict = _RULES[age, self.ended, event.is_terminal]

@@ -1,7 +1,7 @@
 """NATS subjects: built from names, and parsed into tokens again.
 
-Source: protocol, *Names*. A subject is never matched as text against what somebody sent: it is parsed, or it is
-not ours.
+Source: protocol, *Names*. A subject is never matched as text against what somebody sent: it is
+parsed, or it is not ours.
 """
 
 import re

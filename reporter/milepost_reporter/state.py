@@ -1,0 +1,302 @@
+"""The reducer: a job's events in, its state out.
+
+Source: protocol, *Snapshot*. `tests/reporter/cases/*.json` holds events and the state they amount to, for
+this reducer and for those in other languages.
+
+How fields come about:
+
+- `status` is the last `job` event's. An event of another kind makes an unknown job `running`.
+- `fraction` is the last one given for the job (or its rowCount/total). Without one, a plan's nodes are
+  weighed. A completed job's is 1.
+- A node keeps the latest of each field its events gave. Its fraction is the one given, or rowCount/total.
+- An artifact replaces the one of the same name.
+- A new run starts from nothing but the job's name.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from milepost_reporter.event import ARTIFACT, JOB, LOG, PLAN, PROGRESS, RESULT, Event
+from milepost_reporter.names import json_job_id
+from milepost_reporter.run import RunGate, Verdict
+
+LOG_TAIL: Final = 200
+"""Log lines kept."""
+
+MAX_ARTIFACTS: Final = 1_000
+MAX_NODES: Final = 5_000
+"""Nodes and artifacts kept; beyond, the oldest go."""
+
+MAX_SNAPSHOT: Final = 256 * 1024
+"""Bytes of a snapshot as JSON."""
+
+_NODE_FIELDS: Final = ("nodeName", "status", "rowCount", "total", "unit", "message")
+_GIVES_WAY: Final = ("logTail", "artifacts", "plan", "result", "nodes")
+"""What a snapshot leaves out when it is too large, first the first."""
+
+_PLAN_WEIGHT: Final = 1.0
+
+
+def rfc3339(at: datetime) -> str:
+    """`at` as the wire has it: UTC, milliseconds, `Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JobState:
+    """What one job's events amount to. Late events never change it."""
+
+    __slots__ = (
+        "_artifacts",
+        "_at",
+        "_ended_at",
+        "_error",
+        "_fraction",
+        "_gate",
+        "_log_tail",
+        "_message",
+        "_name",
+        "_nodes",
+        "_plan",
+        "_queued_at",
+        "_result",
+        "_started_at",
+        "_status",
+        "job",
+    )
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self._gate = RunGate()
+        self._name: str | None = None
+        self._at: datetime | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """A run's state before its first event."""
+        self._status = "unknown"
+        self._fraction: float | None = None
+        self._message: str | None = None
+        self._nodes: dict[int | str, dict[str, Any]] = {}
+        self._plan: dict[str, Any] | None = None
+        self._artifacts: dict[str, dict[str, Any]] = {}
+        self._log_tail: deque[dict[str, Any]] = deque(maxlen=LOG_TAIL)
+        self._result: Any = None
+        self._error: dict[str, Any] | None = None
+        self._queued_at: datetime | None = None
+        self._started_at: datetime | None = None
+        self._ended_at: datetime | None = None
+
+    @property
+    def run(self) -> int:
+        """The current run."""
+        return self._gate.run
+
+    @property
+    def status(self) -> str:
+        """The job's status; `unknown` before its first event."""
+        return self._status
+
+    @property
+    def ended(self) -> bool:
+        """Whether the current run has had its end."""
+        return self._gate.ended
+
+    @property
+    def last_event_at(self) -> datetime | None:
+        """When the last event that was not late was stored or received."""
+        return self._at
+
+    def apply(self, event: Event, at: datetime, run: int | None = None) -> Verdict:
+        """Take in one event in log order.
+
+        `at` is when it was stored or received, with a time zone; `run` that of an `.end.<run>` subject.
+        """
+        before = self._gate.run
+        verdict = self._gate.admit(event, run)
+        if verdict is Verdict.LATE:
+            return verdict
+        if self._gate.run != before:
+            self._begin()
+        self._at = at
+        when = event.at or at
+        if event.kind != JOB and self._status == "unknown":
+            self._status = "running"
+            self._started_at = when
+        _TAKE[event.kind or PROGRESS](self, event, when)
+        return verdict
+
+    def summary(self, *, stalled: bool = False) -> dict[str, Any]:
+        """The fields of `job.summary`. Whether the job is stalled is for its reader's clock to say."""
+        return {
+            "jobId": json_job_id(self.job),
+            "name": self._name,
+            "status": self._status,
+            "run": self._gate.run,
+            "fraction": self._job_fraction(),
+            "message": self._message,
+            "startedAt": _time(self._started_at),
+            "endedAt": _time(self._ended_at),
+            "lastEventAt": _time(self._at),
+            "stalled": stalled,
+        }
+
+    def snapshot(self, *, stalled: bool = False, durable: bool = False) -> dict[str, Any]:
+        """The state in the protocol's shape, at most 256 KiB as JSON.
+
+        What had to give way is named in `truncated`: oldest log lines and artifacts first.
+        """
+        snapshot = {
+            **self.summary(stalled=stalled),
+            "nodes": [dict(node) for node in self._nodes.values()],
+            "plan": self._plan,
+            "artifacts": list(self._artifacts.values()),
+            "logTail": list(self._log_tail),
+            "result": self._result,
+            "error": self._error,
+            "queuedAt": _time(self._queued_at),
+            "durable": durable,
+        }
+        return _fit(snapshot)
+
+    def _take_job(self, event: Event, when: datetime) -> None:
+        if event.name is not None:
+            self._name = event.name
+        self._take_words(event)
+        if event.status is None:
+            return
+        self._status = event.status
+        if event.status == "queued":
+            self._queued_at = self._queued_at or when
+        elif event.status == "running":
+            self._started_at = self._started_at or when
+        elif event.is_terminal:
+            self._ended_at = when
+            if event.status == "completed":
+                self._fraction = 1.0
+
+    def _take_progress(self, event: Event, when: datetime) -> None:
+        if event.nodeId is None:
+            self._take_words(event)
+            return
+        node = self._node(event.nodeId)
+        node["at"] = _time(when)
+        for field in _NODE_FIELDS:
+            value = getattr(event, field)
+            if value is not None:
+                node[field] = value
+        if event.error is not None:
+            node["error"] = event.error.model_dump()
+        fraction = _fraction(event, node.get("total"))
+        if fraction is not None:
+            node["fraction"] = fraction
+
+    def _take_words(self, event: Event) -> None:
+        """What an event says about the job as a whole."""
+        fraction = _fraction(event, event.total)
+        if fraction is not None:
+            self._fraction = fraction
+        if event.message is not None:
+            self._message = event.message
+        if event.error is not None:
+            self._error = event.error.model_dump()
+
+    def _take_log(self, event: Event, when: datetime) -> None:
+        level = event.data.get("level") if event.data else None
+        line = {"at": _time(when), "level": level or "info", "message": event.message}
+        if event.nodeId is not None:
+            line["nodeId"] = event.nodeId
+        self._log_tail.append(line)
+
+    def _take_artifact(self, event: Event, when: datetime) -> None:
+        name = event.data["name"]
+        if name not in self._artifacts and len(self._artifacts) >= MAX_ARTIFACTS:
+            del self._artifacts[next(iter(self._artifacts))]
+        self._artifacts[name] = {**event.data, "at": _time(when)}
+
+    def _take_plan(self, event: Event, _when: datetime) -> None:
+        self._plan = event.data
+
+    def _take_result(self, event: Event, _when: datetime) -> None:
+        self._result = event.data
+
+    def _node(self, node_id: int | str) -> dict[str, Any]:
+        node = self._nodes.get(node_id)
+        if node is None:
+            if len(self._nodes) >= MAX_NODES:
+                del self._nodes[next(iter(self._nodes))]
+            node = self._nodes[node_id] = {"nodeId": node_id}
+        return node
+
+    def _job_fraction(self) -> float | None:
+        if self._fraction is not None or self._plan is None:
+            return self._fraction
+        done = weights = 0.0
+        for planned in self._plan["nodes"]:
+            weight = planned.get("weight")
+            weight = _PLAN_WEIGHT if weight is None else weight
+            weights += weight
+            done += weight * _done(self._nodes.get(planned["nodeId"]))
+        return done / weights if weights else None
+
+
+_TAKE: Final[dict[str, Callable[[JobState, Event, datetime], None]]] = {
+    PROGRESS: JobState._take_progress,
+    JOB: JobState._take_job,
+    LOG: JobState._take_log,
+    ARTIFACT: JobState._take_artifact,
+    PLAN: JobState._take_plan,
+    RESULT: JobState._take_result,
+}
+
+
+def _fraction(event: Event, total: float | None) -> float | None:
+    if event.fraction is not None:
+        return event.fraction
+    if event.rowCount is None or total is None or total <= 0:
+        return None
+    return min(max(event.rowCount / total, 0.0), 1.0)
+
+
+def _done(node: dict[str, Any] | None) -> float:
+    if node is None:
+        return 0.0
+    if node.get("status") == "completed":
+        return 1.0
+    fraction: float = node.get("fraction", 0.0)
+    return fraction
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _fit(snapshot: dict[str, Any]) -> dict[str, Any]:
+    over = _size(snapshot) - MAX_SNAPSHOT
+    for field in _GIVES_WAY:
+        if over <= 0:
+            break
+        # Room for saying so; "truncated" itself and each field's name stay under this.
+        over += 0 if "truncated" in snapshot else 100
+        snapshot.setdefault("truncated", []).append(field)
+        if isinstance(snapshot[field], list):
+            over = _drop_oldest(snapshot[field], over)
+        else:
+            over -= _size(snapshot[field]) - _size(None)
+            snapshot[field] = None
+    return snapshot
+
+
+def _drop_oldest(items: list[Any], over: int) -> int:
+    dropped = 0
+    while over > 0 and dropped < len(items):
+        over -= _size(items[dropped]) + 1
+        dropped += 1
+    del items[:dropped]
+    return over
