@@ -109,6 +109,8 @@ def issue(
     Raises:
         ValueError: an argument would make a token that no hub accepts; the message says which.
     """
+    if not 0 < ttl <= MAX_TIME:
+        raise ValueError("a token lives longer than 0 seconds, and not for ever")
     now = time.time()
     claims: Claims = {"tenant": tenant, "iat": int(now), "exp": math.ceil(now + ttl)}
     optional = {
@@ -123,8 +125,6 @@ def issue(
         raise ValueError(
             f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SCOPES))}"
         )
-    if ttl <= 0:
-        raise ValueError("a token must live longer than 0 seconds")
     try:
         _grant(claims, 0)
     except TokenError as error:
