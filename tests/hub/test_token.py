@@ -1,4 +1,4 @@
-"""A token signed by a trusted key, in time and well formed, becomes a grant; every other is refused in words."""
+"""A token signed by a trusted key, in time and well formed, becomes a grant; others are refused in words."""
 
 from __future__ import annotations
 
