@@ -1,0 +1,23 @@
+"""What every test may ask for: a real nats-server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from milepost.nats_server import NatsServer
+
+
+@pytest.fixture
+def nats_server() -> Iterator[NatsServer]:
+    """A fresh nats-server of the test's own, to kill, pause and restart as it likes."""
+    with NatsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_nats() -> Iterator[NatsServer]:
+    """One nats-server for all tests that leave it running; each uses a tenant of its own."""
+    with NatsServer() as server:
+        yield server
