@@ -292,7 +292,8 @@ class _Child:
         """Signal the process; nothing when it has ended."""
         with self._lock:
             if self._process is not None and not self.ended.is_set():
-                self._process.send_signal(which)
+                # not Popen.send_signal: it reaps a process that has ended, and the waiting thread would lose it
+                os.kill(self._process.pid, which)
 
     def _live(self, command: list[str], log: Path) -> None:
         if sys.platform == "linux":
@@ -316,7 +317,7 @@ class _Child:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         if sys.platform == "linux":
-            # wait without reaping first, so that the process id stays ours while a signal may be on its way
+            # without reaping first: the process id stays ours while a signal may be on its way
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             self.status = process.wait()
