@@ -292,7 +292,7 @@ class _Child:
         """Signal the process; nothing when it has ended."""
         with self._lock:
             if self._process is not None and not self.ended.is_set():
-                # not Popen.send_signal: it reaps a process that has ended, and the waiting thread would lose it
+                # not Popen.send_signal: it reaps a process that has ended, which is the waiting thread's
                 os.kill(self._process.pid, which)
 
     def _live(self, command: list[str], log: Path) -> None:
