@@ -175,8 +175,8 @@ class _Source:
         if self._flight is None:
             self._flight = asyncio.create_task(self._attempt())
             self._flight.add_done_callback(self._landed)
-        # One who asked and went away must not end it for the others.
-        await asyncio.shield(self._flight)
+        # Only waits: one who asked and went away must not end it for the others.
+        await asyncio.wait([self._flight])
 
     async def keep_fresh(self) -> None:
         while True:
@@ -196,9 +196,7 @@ class _Source:
         try:
             async with asyncio.timeout(self._timeout):
                 keys = await asyncio.to_thread(self._load)
-        except (
-            Exception
-        ) as error:  # whatever a server's answer can make a library raise, the old keys must stay
+        except Exception as error:  # whatever an answer makes a library raise, the old keys stay
             self._fail(error)
         else:
             self._accept(keys)
@@ -210,12 +208,9 @@ class _Source:
 
     def _fail(self, error: Exception) -> None:
         if not self._failing:  # once an outage, not once an attempt
-            outcome = (
-                "the keys it gave before stay in force" if self.loaded else "tokens that need it are refused"
-            )
-            logger.warning(
-                "keys: cannot read %s (%s); %s", self._name, str(error) or "it took too long", outcome
-            )
+            outcome = "its last keys stay in force" if self.loaded else "tokens that need it are refused"
+            reason = str(error) or "it took too long"
+            logger.warning("keys: cannot read %s (%s); %s", self._name, reason, outcome)
         self._failing = True
 
 
