@@ -150,7 +150,7 @@ class JobState:
         """
         snapshot = {
             **self.summary(stalled=stalled),
-            "nodes": [dict(node) for node in self._nodes.values()],
+            "nodes": [{**node, "at": _time(node["at"])} for node in self._nodes.values()],
             "plan": self._plan,
             "artifacts": list(self._artifacts.values()),
             "logTail": list(self._log_tail),
@@ -182,7 +182,7 @@ class JobState:
             self._take_words(event)
             return
         node = self._node(event.nodeId)
-        node["at"] = _time(when)
+        node["at"] = when
         for field in _NODE_FIELDS:
             value = getattr(event, field)
             if value is not None:

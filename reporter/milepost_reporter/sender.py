@@ -1,0 +1,42 @@
+"""What empties the outbox: the link to NATS, or the list of a recording reporter."""
+
+from typing import Protocol
+
+
+class Sender(Protocol):
+    """Takes events from an outbox; every method may be called by any thread."""
+
+    connected: bool
+
+    connections: int
+    """How often there was a connection."""
+
+    refused: int
+    """Events the other side would not take."""
+
+    @property
+    def sent(self) -> int:
+        """How many events have been sent, each counted once."""
+        ...
+
+    @property
+    def confirmed(self) -> int:
+        """How many of those have arrived."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything has been sent and has arrived."""
+        ...
+
+    def wake(self) -> None:
+        """There is something to take."""
+        ...
+
+    def close(self, timeout: float | None = None) -> None:
+        """Send what is left, within `timeout` seconds, and end. Does not wait."""
+        ...
+
+    def join(self) -> None:
+        """Wait for the end after `close()`."""
+        ...
