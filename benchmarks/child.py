@@ -119,6 +119,8 @@ class Child:
 
     def _ended(self) -> ChildFailedError:
         # what it said before it ended tells more than that it ended
+        assert self._process.stdout is not None
+        self._unread += self._process.stdout.read()
         if self._unread.startswith(b'{"phase":"failed"'):
             failed = json.loads(self._unread.splitlines()[0])
             return ChildFailedError(self.name, failed["kind"], failed["reason"])
