@@ -1,0 +1,193 @@
+"""A real job over files that every machine with Python has: which names does the standard library use?
+
+    scan the library's sources ──▶ tokenize ──▶ load into SQLite ──▶ index ──▶ query a report
+
+Run it as any job program is run: `python -m milepost.pipeline`, told by the environment where to report
+(`NATS_URL`, `MILEPOST_TENANT`, `MILEPOST_JOB`). Without those it does the same work and reports to nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import os
+import sqlite3
+import sys
+import sysconfig
+import token
+import tokenize
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from milepost_reporter import Reporter
+
+NAME: Final = "Names in the standard library"
+
+SCAN, TOKENIZE, LOAD, INDEX, REPORT = 1, 2, 3, 4, 5
+_PLAN: Final = (
+    # weights: each node's share of the time on an ordinary machine
+    {"nodeId": SCAN, "nodeName": "Scan sources", "weight": 0.05},
+    {"nodeId": TOKENIZE, "nodeName": "Tokenize", "weight": 0.5},
+    {"nodeId": LOAD, "nodeName": "Load into SQLite", "weight": 0.25},
+    {"nodeId": INDEX, "nodeName": "Index", "weight": 0.1},
+    {"nodeId": REPORT, "nodeName": "Query report", "weight": 0.1},
+)
+_EDGES: Final = ((SCAN, TOKENIZE), (TOKENIZE, LOAD), (LOAD, INDEX), (INDEX, REPORT))
+_NAMES: Final = {node["nodeId"]: str(node["nodeName"]) for node in _PLAN}
+
+_NOT_OURS: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3"})
+
+_SCHEMA: Final = """
+CREATE TABLE source (id INTEGER PRIMARY KEY, path TEXT NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE name (source INTEGER NOT NULL REFERENCES source, line INTEGER NOT NULL, word TEXT NOT NULL);
+"""
+_INDEXES: Final = (
+    "CREATE INDEX name_by_word ON name (word)",
+    "CREATE INDEX name_by_source ON name (source)",
+)
+QUERIES: Final = {
+    "most used names": "SELECT word, count(*) FROM name GROUP BY word ORDER BY 2 DESC, 1 LIMIT 5",
+    "in most files": (
+        "SELECT word, count(DISTINCT source) FROM name WHERE length(word) > 6 GROUP BY word "
+        "ORDER BY 2 DESC, 1 LIMIT 5"
+    ),
+    "files with most names": (
+        "SELECT path, count(*) FROM name JOIN source ON source.id = name.source GROUP BY path "
+        "ORDER BY 2 DESC, 1 LIMIT 5"
+    ),
+    "longest names": "SELECT DISTINCT word, length(word) FROM name ORDER BY 2 DESC, 1 LIMIT 5",
+}
+"""The report: a title, and a query for rows of text and number."""
+
+
+class Source(NamedTuple):
+    """One file: its path below the library's root, and what is in it."""
+
+    path: str
+    content: bytes
+
+
+class Word(NamedTuple):
+    """One use of a name: where it stands, and which it is."""
+
+    line: int
+    word: str
+
+
+Report = dict[str, list[tuple[str, int]]]
+
+
+def library() -> Path:
+    """The standard library's own sources."""
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def run(job: Reporter, root: Path, database: Path) -> Report:
+    """The whole job: the names used in the `.py` files under `root`, loaded into `database`, and a report."""
+    job.plan(_PLAN, _EDGES)
+    paths = _find(root)
+    job.log(f"{len(paths)} files under {root}")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript(_SCHEMA)
+        # generators: each file passes through all three before the next is read, so the nodes move together
+        _load(job, connection, _tokenize(job, _scan(job, root, paths), len(paths)))
+        _index(job, connection)
+        report = _report(job, connection)
+    job.artifact("names.sqlite", database.as_uri(), bytes=database.stat().st_size)
+    job.result(report)
+    return report
+
+
+def read_report(database: Path) -> Report:
+    """The report's rows, from a database that the job has filled."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return {title: connection.execute(query).fetchall() for title, query in QUERIES.items()}
+
+
+def _find(root: Path) -> list[Path]:
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in _NOT_OURS]
+        found += [Path(folder, name) for name in files if name.endswith(".py")]
+    return sorted(found)
+
+
+def _scan(job: Reporter, root: Path, paths: list[Path]) -> Iterator[Source]:
+    with job.node(SCAN, _NAMES[SCAN], total=len(paths), unit="files") as node:
+        for path in paths:
+            yield Source(path.relative_to(root).as_posix(), path.read_bytes())
+            node.advance()
+
+
+def _tokenize(job: Reporter, sources: Iterable[Source], total: int) -> Iterator[tuple[Source, list[Word]]]:
+    with job.node(TOKENIZE, _NAMES[TOKENIZE], total=total, unit="files") as node:
+        for source in sources:
+            try:
+                yield source, _words(source)
+            except (SyntaxError, tokenize.TokenError, UnicodeDecodeError) as error:
+                job.log(f"{source.path} left out: {error}", level="warning")
+            node.report(message=source.path)
+            node.advance()
+
+
+def _words(source: Source) -> list[Word]:
+    lines = iter(source.content.splitlines(keepends=True))
+    tokens = tokenize.tokenize(lambda: next(lines, b""))
+    return [Word(item.start[0], item.string) for item in tokens if _is_name(item)]
+
+
+def _is_name(item: tokenize.TokenInfo) -> bool:
+    return item.type == token.NAME and not keyword.iskeyword(item.string)
+
+
+def _load(job: Reporter, connection: sqlite3.Connection, files: Iterable[tuple[Source, list[Word]]]) -> None:
+    with job.node(LOAD, _NAMES[LOAD], unit="rows") as node:
+        for number, (source, words) in enumerate(files, start=1):
+            connection.execute(
+                "INSERT INTO source VALUES (?, ?, ?)", (number, source.path, len(source.content))
+            )
+            rows = ((number, word.line, word.word) for word in words)
+            connection.executemany("INSERT INTO name VALUES (?, ?, ?)", rows)
+            node.advance(len(words))
+
+
+def _index(job: Reporter, connection: sqlite3.Connection) -> None:
+    with job.node(INDEX, _NAMES[INDEX], total=len(_INDEXES), unit="indexes") as node:
+        for statement in _INDEXES:
+            connection.execute(statement)
+            node.advance()
+
+
+def _report(job: Reporter, connection: sqlite3.Connection) -> Report:
+    report: Report = {}
+    with job.node(REPORT, _NAMES[REPORT], total=len(QUERIES), unit="queries") as node:
+        for title, query in QUERIES.items():
+            node.report(message=title)
+            report[title] = connection.execute(query).fetchall()
+            node.advance()
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the job, reporting as the environment says; 0 when it completed."""
+    parser = argparse.ArgumentParser(prog="python -m milepost.pipeline", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--root", type=Path, default=library(), help="where to look for .py files (%(default)s)"
+    )
+    parser.add_argument(
+        "--database", type=Path, default=Path("names.sqlite"), help="the file to fill (%(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    given.database.unlink(missing_ok=True)
+    try:
+        with Reporter.from_env({"MILEPOST_NAME": NAME, **os.environ}) as job:
+            run(job, given.root.resolve(), given.database.resolve())
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""`milepost serve`: the hub and the bridge composed, in one process or several."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+import typer
+from milepost_bridge.settings import BridgeSettings, servers
+from milepost_hub.settings import HubSettings
+from pydantic import BaseModel, ValidationError
+
+from milepost import logs, nats_access
+from milepost.errors import CommandError, UsageError
+from milepost.logs import LogFormat, LogLevel
+from milepost.nats_access import NatsAccess
+from milepost.options import Group, expand
+from milepost.verification import Verification
+
+if TYPE_CHECKING:
+    from milepost_hub.hub import Hub
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+GROUPS: Final[dict[type[BaseModel], Group]] = {
+    HubSettings: Group("Hub"),
+    Verification: Group("Tokens"),
+    NatsAccess: nats_access.GROUP,
+    # how to reach NATS is told by NatsAccess, in the words of other NATS tools
+    BridgeSettings: Group("Bridge", prefix="bridge_", without=frozenset(NatsAccess.model_fields) - {"url"}),
+}
+
+
+class ServeSettings(NamedTuple):
+    """All that one process of the service needs; it can be sent to a spawned one."""
+
+    hub: HubSettings
+    bridge: BridgeSettings
+    nats: NatsAccess
+    verification: Verification
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.AUTO
+
+
+@expand(GROUPS)
+def serve(
+    *,
+    nats: NatsAccess,
+    verification: Verification,
+    hub: HubSettings,
+    bridge: BridgeSettings,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded/--no-embedded",
+            envvar="MILEPOST_EMBEDDED",
+            help="Start a nats-server of our own instead of using --nats, and stop it at the end.",
+            rich_help_panel="NATS",
+        ),
+    ] = False,
+    store_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--store-dir",
+            envvar="MILEPOST_STORE_DIR",
+            help="Where the embedded nats-server keeps its streams; by default a directory that is removed.",
+            rich_help_panel="NATS",
+        ),
+    ] = None,
+    embedded_port: Annotated[
+        int,
+        typer.Option(
+            "--embedded-port",
+            envvar="MILEPOST_EMBEDDED_PORT",
+            help="The embedded nats-server's port; 0 takes a free one.",
+            rich_help_panel="NATS",
+        ),
+    ] = 4222,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", envvar="MILEPOST_WORKERS", min=1, help="Processes that share the port."),
+    ] = 1,
+    log_level: Annotated[
+        LogLevel,
+        typer.Option("--log-level", envvar="MILEPOST_LOG_LEVEL", help="The least severe lines shown."),
+    ] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            "--log-format", envvar="MILEPOST_LOG_FORMAT", help="auto is text on a terminal and json off it."
+        ),
+    ] = LogFormat.AUTO,
+) -> None:
+    """Serve WebSocket and HTTP: everything NATS carries, to every client that may see it.
+
+    Ctrl-C or SIGTERM ends it in good order: clients are told to come back, over --drain-seconds.
+    """
+    logs.configure(log_level, log_format)
+    # before anything is started, so that a mistake is told and not logged
+    verification.key_source()
+    if store_dir is not None and not embedded:
+        raise UsageError("--store-dir is the embedded nats-server's: give --embedded with it")
+    with contextlib.ExitStack() as stack:
+        if embedded:
+            nats = stack.enter_context(_embedded(store_dir, embedded_port))
+        settings = ServeSettings(hub, _with_access(bridge, nats), nats, verification, log_level, log_format)
+        listener = stack.enter_context(listen(hub.host, hub.port))
+        announcement = _announcement(listener, nats, workers)
+        if workers == 1:
+            run(settings, listener, ready=lambda: announce(announcement))
+        else:
+            from milepost.workers import Workers
+
+            Workers(settings, listener, workers).run(ready=lambda: announce(announcement))
+
+
+def _with_access(bridge: BridgeSettings, nats: NatsAccess) -> BridgeSettings:
+    """The bridge's settings with the credentials in them. UsageError when these cannot be used."""
+    access = nats.model_dump(exclude={"url"}, exclude_none=True)
+    try:
+        servers(nats.url)
+        return BridgeSettings(**bridge.model_dump(exclude_unset=True), **access)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        flag = f"--nats-{first['loc'][0]}: " if first["loc"] else ""
+        raise UsageError(flag + first["msg"].removeprefix("Value error, ")) from None
+    except ValueError as error:
+        raise UsageError(f"--nats (or NATS_URL): {error}") from error
+
+
+@contextlib.contextmanager
+def _embedded(store_dir: Path | None, port: int) -> Iterator[NatsAccess]:
+    from milepost.nats_server import NatsServer, NatsServerError
+
+    try:
+        server = NatsServer(store_dir=store_dir, port=port)
+        server.start()
+    except NatsServerError as error:
+        raise CommandError(f"the embedded nats-server: {error}") from error
+    with server:
+        yield NatsAccess(url=server.url)
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket, so that an address that is taken is told before anything else is started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CommandError(f"--host {host}: {error.strerror}; give an address of this machine") from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            why = f"cannot listen on {host} port {port}: {error.strerror}"
+            raise CommandError(f"{why}; give another --port (0 takes a free one)") from error
+        yield listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where clients of this machine reach the listener."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announcement(listener: socket.socket, nats: NatsAccess, workers: int) -> str:
+    several = f", {workers} workers" if workers > 1 else ""
+    return f"Milepost serves {url_of(listener)} from NATS at {nats.shown}{several}"
+
+
+def announce(line: str) -> None:
+    """One line on standard output, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+@contextlib.asynccontextmanager
+async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIterator[Hub]:
+    """A hub that serves on `listener`, and the bridge that feeds it; ended in reverse order."""
+    from milepost_bridge.bridge import Bridge
+    from milepost_hub.hub import Hub
+    from milepost_hub.token import Verifier
+
+    verification = settings.verification
+    async with verification.key_source() as keys:
+        verifier = Verifier(
+            keys,
+            issuer=verification.jwt_issuer,
+            audience=verification.jwt_audience,
+            leeway=verification.jwt_leeway,
+        )
+        async with (
+            Hub(settings.hub, verifier, listener) as hub,
+            Bridge(settings.nats.url, hub, settings=settings.bridge),
+        ):
+            yield hub
+
+
+def run(settings: ServeSettings, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serve in this process until SIGINT or SIGTERM, or until the process that spawned it is gone."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(settings, listener, ready))
+
+
+async def _serve(settings: ServeSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # readable once the parent is gone, however it went
+        loop.add_reader(parent.sentinel, stop.set)
+    async with composed(settings, listener):
+        ready()
+        await stop.wait()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # no uvloop on Windows and PyPy
+        return None
+    return uvloop.new_event_loop
