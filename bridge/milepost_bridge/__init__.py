@@ -1,0 +1,1 @@
+"""Carries job progress from NATS to the hub."""

@@ -1,0 +1,206 @@
+"""One connection to NATS that never gives up, and says when it is up.
+
+Every life of the connection is a new nats-py client: one that reconnects by itself may hang for good, or
+believe itself connected when nothing reads any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from milepost_bridge.client import OnMessage, WireClient
+from milepost_bridge.complaints import Complaints
+from milepost_bridge.settings import BridgeSettings
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
+
+_logger: Final = logging.getLogger("milepost_bridge")
+
+_LOOK: Final = 1.0
+"""Seconds until a quiet connection is looked at, should nats-py have forgotten to tell of its end."""
+
+_UNWRITTEN_LOOK: Final = 0.001
+"""Seconds between looks at what nats-py has not yet written."""
+
+_GRACE: Final = 1.0
+"""Seconds for a connection to close in good order."""
+
+
+class Connection:
+    """Holds subscriptions over whatever happens to NATS. Belongs to one event loop.
+
+    Args:
+        servers: URLs of the servers, any of which will do.
+        settings: credentials and patience.
+        on_message: given every message, in order; must not raise.
+        on_change: called when `up` has changed; must not raise.
+        complaints: where it is told what goes wrong.
+    """
+
+    def __init__(
+        self,
+        servers: list[str],
+        settings: BridgeSettings,
+        on_message: OnMessage,
+        on_change: Callable[[], None],
+        complaints: Complaints,
+    ) -> None:
+        self._servers = servers
+        self._settings = settings
+        self._tls = settings.tls_context() is not None or any(url.startswith("tls:") for url in servers)
+        self._on_message = on_message
+        self._on_change = on_change
+        self._complaints = complaints
+        self.up = False
+        self.connections = 0
+        """How many there have been."""
+        self._wanted: set[str] = set()
+        # what the server is known to have subscribed us to, over the present client
+        self._confirmed: dict[str, Subscription] = {}
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="milepost-bridge")
+
+    async def close(self) -> None:
+        """End the connection for good."""
+        self._wanted.clear()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def want(self, subject: str) -> asyncio.Future[None] | None:
+        """Subscribe to `subject`, now and after every reconnect.
+
+        Returns:
+            None when messages arrive already, else a future that is done once they do; at once while not up.
+        """
+        self._wanted.add(subject)
+        if subject in self._confirmed:
+            return None
+        waiting = self._waiting.get(subject)
+        if waiting is None or waiting.done():
+            waiting = asyncio.get_running_loop().create_future()
+            if not self.up:
+                waiting.set_result(None)
+                return waiting
+            self._waiting[subject] = waiting
+            self._news.set()
+        return waiting
+
+    def unwant(self, subject: str) -> None:
+        """Undo `want`."""
+        self._wanted.discard(subject)
+        self._settle(subject)
+        self._news.set()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            client = WireClient(self._on_message, tls=self._tls)
+            try:
+                await self._connect(client)
+                failures = 0
+                await self._live(client)
+            except Exception as error:  # whatever it is, the next client is a new one
+                self._complaints.tell("no connection to NATS", _reason(error))
+            finally:
+                self._down()
+                await _leave(client)
+            await asyncio.sleep(backoff(failures, self._settings, random.random()))  # noqa: S311 - no secret
+            failures += 1
+
+    async def _connect(self, client: WireClient) -> None:
+        await client.connect(
+            self._servers,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_end,
+            closed_cb=self._on_end,
+            **self._settings.connect_options(),
+        )
+
+    async def _live(self, client: WireClient) -> None:
+        """Keep the subscriptions as they are wanted until the connection is lost."""
+        self.connections += 1
+        while client.is_connected:
+            self._news.clear()
+            await self._subscribe(client)
+            if not self.up:
+                self._change(up=True)
+                _logger.info("connected to NATS")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._news.wait()
+        raise ConnectionError(f"connection lost: {client.last_error or 'closed by the server'}")
+
+    async def _subscribe(self, client: WireClient) -> None:
+        for subject in self._confirmed.keys() - self._wanted:
+            await self._confirmed.pop(subject).unsubscribe()
+        fresh: dict[str, Subscription] = {}
+        for subject in self._wanted - self._confirmed.keys():
+            # without a callback: WireClient hands over every message itself
+            fresh[subject] = await client.subscribe(subject)
+        if not fresh:
+            return
+        await self._confirm(client)
+        self._confirmed.update(fresh)
+        for subject in fresh:
+            self._settle(subject)
+
+    async def _confirm(self, client: WireClient) -> None:
+        """Return when the server has taken in what was sent to it."""
+        # as patient as the pings: the answer comes behind all the messages that are on their way
+        patience = 3 * self._settings.ping_interval
+        async with asyncio.timeout(patience):
+            # nats-py writes its ping past what it still has queued
+            while client.pending_data_size:  # noqa: ASYNC110 - it tells nobody when it is done
+                await asyncio.sleep(_UNWRITTEN_LOOK)
+            await client.flush(timeout=patience)  # type: ignore[arg-type] # seconds, fractions too
+
+    def _down(self) -> None:
+        self._confirmed.clear()
+        if self.up:
+            self._change(up=False)
+        for subject in list(self._waiting):
+            self._settle(subject)
+
+    def _change(self, *, up: bool) -> None:
+        self.up = up
+        self._on_change()
+
+    def _settle(self, subject: str) -> None:
+        waiting = self._waiting.pop(subject, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def _on_error(self, error: Exception) -> None:
+        self._complaints.tell("NATS", _reason(error))
+
+    async def _on_end(self) -> None:
+        self._news.set()
+
+
+def backoff(failures: int, settings: BridgeSettings, chance: float) -> float:
+    """Seconds to wait after so many failures in a row; `chance`, from 0 to 1, spreads many bridges apart."""
+    longest = min(settings.reconnect_wait * 2.0 ** min(failures, 30), settings.reconnect_wait_max)
+    return longest * (0.5 + chance / 2)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+async def _leave(client: WireClient) -> None:
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_GRACE):
+            await client.close()

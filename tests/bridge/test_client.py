@@ -1,0 +1,112 @@
+"""Messages come out of the stream as the bytes they are, whatever their publisher wrote."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from milepost_bridge.client import WireClient
+from nats.errors import Error, ProtocolError
+
+from milepost.nats_server import NatsServer
+from tests.bridge.bare_publisher import BarePublisher
+from tests.waiting import eventually_async
+
+Message = tuple[bytes, bytes, bytes | None]
+
+HOSTILE: list[Message] = [
+    (b"wire.\xff", b"a subject that is not UTF-8", None),
+    (b"wire.a\x0bb\x0c", b"white space of Python's but not of NATS'", None),
+    (b"wire.short", b"three bytes of header", b"abc"),
+    (b"wire.bare", b"a header without its line's end", b"NATS/1.0"),
+    (b"wire.status", b"a status line", b"NATS/1.0 503 \xff\r\n\r\n"),
+    (b"wire.names", b"header names that are none", b"NATS/1.0\r\n\xff: x\r\n: y\r\nz\r\n\r\n"),
+    (b"wire.protocol", b"MSG wire.forged 1 2\r\nhi\r\n-ERR 'no'\r\n", None),
+    (b"wire.binary", bytes(range(256)), bytes(range(256))),
+    (b"wire.empty", b"", None),
+]
+
+
+async def connected(server: NatsServer, messages: list[Message]) -> WireClient:
+    client = WireClient(lambda *message: messages.append(message))
+    await client.connect(server.url, allow_reconnect=False)
+    await client.subscribe("wire.>")
+    await eventually_async(lambda: not client.pending_data_size)
+    await client.flush()
+    return client
+
+
+@pytest.mark.parametrize("message", HOSTILE, ids=lambda message: message[1][:30])
+async def test_whatever_is_published_arrives_and_so_does_the_next(
+    shared_nats: NatsServer, message: Message
+) -> None:
+    """No bytes in a subject, a reply, a header or a payload end the reading."""
+    messages: list[Message] = []
+    client = await connected(shared_nats, messages)
+    subject, payload, headers = message
+    with BarePublisher(shared_nats.port) as publisher:
+        assert publisher.publish(subject, payload, headers, reply=b"re\xffply\x0b")
+        assert publisher.publish(b"wire.next", b"next")
+    await eventually_async(lambda: len(messages) == 2)
+    assert messages == [message, (b"wire.next", b"next", None)]
+    assert client.is_connected
+    await client.close()
+
+
+async def test_a_large_message_arrives_whole(shared_nats: NatsServer) -> None:
+    """One that comes in many pieces is put together."""
+    messages: list[Message] = []
+    client = await connected(shared_nats, messages)
+    payload = bytes(range(256)) * 3_000
+    with BarePublisher(shared_nats.port) as publisher:
+        assert publisher.publish(b"wire.large", payload)
+    await eventually_async(lambda: messages)
+    assert messages == [(b"wire.large", payload, None)]
+    await client.close()
+
+
+async def test_a_server_without_tls_is_told_no_secret(shared_nats: NatsServer) -> None:
+    """Who asks for TLS gets it, or no connection."""
+    client = WireClient(lambda *_: None, tls=True)
+    with pytest.raises(Error, match="no TLS"):
+        await client.connect(shared_nats.url, allow_reconnect=False, token="secret")
+    await client.close()
+
+
+names = st.binary(min_size=1, max_size=10).filter(lambda name: not set(name) & set(b" \t\r\n"))
+messages = st.lists(
+    st.tuples(names, st.binary(max_size=40), st.none() | st.binary(min_size=1, max_size=20), st.booleans()),
+    max_size=6,
+)
+
+
+@given(messages, st.lists(st.integers(1, 30), max_size=60))
+async def test_the_stream_may_be_cut_anywhere(
+    sent: list[tuple[bytes, bytes, bytes | None, bool]], cuts: list[int]
+) -> None:
+    """However the bytes arrive, the same messages come out, in order."""
+    stream = b""
+    for subject, payload, headers, reply in sent:
+        words = b"%b 1%b" % (subject, b" reply" if reply else b"")
+        if headers is None:
+            stream += b"MSG %b %d\r\n%b\r\n" % (words, len(payload), payload)
+        else:
+            sizes = len(headers), len(headers) + len(payload)
+            stream += b"HMSG %b %d %d\r\n%b%b\r\n" % (words, *sizes, headers, payload)
+        stream += b"+OK\r\n"
+    got: list[Message] = []
+    parser = WireClient(lambda *message: got.append(message))._ps
+    for cut in cuts:
+        await parser.parse(stream[:cut])
+        stream = stream[cut:]
+    await parser.parse(stream)
+    assert got == [message[:3] for message in sent]
+
+
+@pytest.mark.parametrize(
+    "line", [b"MSG a", b"MSG a 1 x", b"HMSG a 1 9 3", b"HMSG a 1 -1 3", b"MSG a 1 -5", b"HELLO"]
+)
+async def test_what_is_not_nats_is_an_error(line: bytes) -> None:
+    """nats-py ends the connection for it."""
+    with pytest.raises(ProtocolError):
+        await WireClient(lambda *_: None)._ps.parse(line + b"\r\n")
