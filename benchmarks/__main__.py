@@ -23,7 +23,7 @@ def main() -> int:
     """Run what was asked for; the exit code."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _leave)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 130)
     try:
         for name in ("load_client", "publisher"):
             program(name)

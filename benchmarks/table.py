@@ -25,7 +25,7 @@ def show(results: Results, console: Console) -> None:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table
 
 
@@ -35,13 +35,13 @@ def _fan_table(results: Results, scenario: str) -> Table:
         "server",
         "per s",
         "cores",
-        "per CPU s",
-        "p50 ms",
-        "p99 ms",
-        "keeps up",
-        "nats cores",
-        "client cores",
-        *(f"ratio, {basis.value}" for basis in Basis),
+        "per\nCPU s",
+        "p50\nms",
+        "p99\nms",
+        "keeps\nup",
+        "nats\ncores",
+        "client\ncores",
+        *(f"ratio,\n{basis.value}" for basis in Basis),
     )
     seen = {name: None for each in results.fan[scenario] for name in each.runs}
     for contestant in seen:
@@ -71,7 +71,7 @@ def _fan_row(results: Results, scenario: str, contestant: Contestant) -> list[st
         f"{results.median(scenario, contestant, per_cpu_second):,.0f}",
         f"{latency(0):.1f}",
         f"{latency(1):.1f}",
-        "yes" if kept_up == len(rounds) else f"no ({kept_up} of {len(rounds)})",
+        "yes" if kept_up == len(rounds) else f"{kept_up} of {len(rounds)}",
         f"{middle('nats_cpu'):.2f}",
         f"{middle('client_cpu'):.2f}",
         *(_ratio(results, scenario, contestant, basis) for basis in Basis),
