@@ -93,8 +93,9 @@ def test_an_exception_comes_with_its_traceback() -> None:
     for style, place in ((LogFormat.JSON, "error"), (LogFormat.TEXT, None)):
         stream = io.StringIO()
         logs.configure(LogLevel.INFO, style, stream)
+        gone: dict[str, int] = {}
         try:
-            raise KeyError("gone")
+            gone["gone"]
         except KeyError:
             logging.getLogger("x").exception("it broke")
         text = json.loads(stream.getvalue())[place] if place else stream.getvalue()

@@ -1,0 +1,242 @@
+"""The compose file, the image and nats-server's accounts fit each other and the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+import yaml
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from milepost.nats_server import NatsServer, find_binary
+from milepost.options import names
+from milepost.serve import GROUPS
+from tests.milepost.console import milepost
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "docker" / "nats.conf"
+PASSWORDS = {"NATS_HUB_PASSWORD": '"hub"', "NATS_ACME_PASSWORD": '"acme"'}
+
+SERVICE_KEYS = {
+    "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart",
+    "stop_grace_period", "volumes",
+}  # fmt: skip
+"""What these services use, each a key of the compose specification."""
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+def test_only_known_keys_are_used(compose: dict[str, Any]) -> None:
+    assert set(compose) == {"name", "services", "volumes"}
+    for service in compose["services"].values():
+        assert set(service) <= SERVICE_KEYS
+    health = {"test", "interval", "timeout", "retries", "disable"}
+    assert all(set(service.get("healthcheck", {})) <= health for service in compose["services"].values())
+
+
+def test_the_ports_are_where_clients_look(compose: dict[str, Any]) -> None:
+    ports = {name: service.get("ports", []) for name, service in compose["services"].items()}
+    assert ports == {
+        "nats": ["4222:4222", "127.0.0.1:8222:8222"],
+        "milepost": ["8080:8080", "8081:8080"],
+        "demo": [],
+    }
+
+
+def test_whatever_is_depended_on_exists_and_says_when_it_is_healthy(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for other, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}
+            checked = compose["services"][other].get("healthcheck") or "HEALTHCHECK" in dockerfile()
+            assert checked
+
+
+def test_files_and_volumes_that_are_named_exist(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in compose["volumes"]
+        assert (ROOT / service.get("build", ".") / "Dockerfile").is_file()
+
+
+def test_images_have_exact_versions(compose: dict[str, Any]) -> None:
+    assert re.fullmatch(r"nats:\d+\.\d+\.\d+-alpine", compose["services"]["nats"]["image"])
+    assert all(re.search(r":\d+\.\d+", line) for line in dockerfile().splitlines() if line.startswith("FROM"))
+
+
+def test_the_server_s_options_are_nats_server_s_own(compose: dict[str, Any]) -> None:
+    words = compose["services"]["nats"]["command"]
+    told = subprocess.run([find_binary(), "--help"], capture_output=True, text=True, check=True)
+    known = set(re.findall(r"--[a-z_]+", told.stdout + told.stderr))
+    assert {word for word in words if word.startswith("--")} <= known
+    assert words[0] == "nats-server"
+
+
+def test_variables_are_options_of_what_is_run(compose: dict[str, Any]) -> None:
+    known = {name.variable for model, group in GROUPS.items() for name in names(model, group).values()}
+    assert set(compose["services"]["milepost"]["environment"]) <= known
+    reported = set(compose["services"]["demo"]["environment"])
+    assert reported == {"NATS_URL", "NATS_USER", "NATS_PASSWORD", "MILEPOST_TENANT", "MILEPOST_JOB"}
+
+
+def test_every_secret_is_asked_for_and_in_the_example(compose: dict[str, Any]) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    asked = set(re.findall(r"\$\{(\w+):\?", text))
+    example = dict(
+        line.split("=", 1)
+        for line in (ROOT / "docker" / "env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    assert asked == set(example)
+    assert len(example["MILEPOST_JWT_SECRET"]) >= 32
+    assert set(re.findall(r"\$(NATS_\w+)", CONF.read_text())) == set(PASSWORDS) <= asked
+
+
+def test_the_commands_parse(compose: dict[str, Any]) -> None:
+    serve = compose["services"]["milepost"]["command"]
+    assert serve[0] == "milepost"
+    assert milepost(*serve[1:], "--help").returncode == 0
+    module, *rest = compose["services"]["demo"]["command"][2:]
+    assert module == "milepost.pipeline"
+    assert rest == ["--database", "/tmp/names.sqlite"]
+
+
+def dockerfile() -> str:
+    return (ROOT / "Dockerfile").read_text()
+
+
+def test_the_image_is_built_in_two_stages_and_runs_as_nobody_in_particular() -> None:
+    text = dockerfile()
+    assert text.count("\nFROM ") == 2
+    last = text.rsplit("\nFROM ", 1)[1]
+    assert "\nUSER milepost" in last
+    assert "/healthz" in last
+    commands = re.findall(r"^CMD (\[.*\])$", last, re.MULTILINE)
+    assert [shlex.join(json.loads(command)) for command in commands] == ["milepost serve --host 0.0.0.0"]
+
+
+def test_everything_that_is_copied_into_the_image_exists_and_is_let_in() -> None:
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile(), re.MULTILINE)
+    sources = {word for line in copied for word in line.split()}
+    assert sources == let_in
+    assert all((ROOT / source).exists() for source in sources)
+
+
+@pytest.fixture(scope="module")
+def walled() -> Iterator[NatsServer]:
+    """A real nats-server with that very configuration."""
+    before = dict(os.environ)
+    os.environ.update(PASSWORDS)
+    try:
+        with NatsServer(config=CONF) as server:
+            yield server
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class Complaining:
+    """A user's connection, and what the server complained of."""
+
+    def __init__(self, client: Client, complaints: list[str]) -> None:
+        self.client = client
+        self.complaints = complaints
+
+
+@asynccontextmanager
+async def user(server: NatsServer, name: str) -> AsyncIterator[Complaining]:
+    complaints: list[str] = []
+
+    async def complain(error: Exception) -> None:
+        complaints.append(str(error))
+
+    client = await nats.connect(server.url, user=name, password=name, error_cb=complain)
+    try:
+        yield Complaining(client, complaints)
+    finally:
+        await client.close()
+
+
+async def test_a_tenant_s_events_reach_the_hub(walled: NatsServer) -> None:
+    async with user(walled, "hub") as hub, user(walled, "acme") as acme:
+        heard = await hub.client.subscribe("tenant.acme.job.*.>")
+        await hub.client.flush()
+        subjects = [f"tenant.acme.job.1.{leaf}" for leaf in ("progress", "end.1", "state.r1", "alive")]
+        for subject in subjects:
+            await acme.client.publish(subject, b"{}")
+        got = [(await heard.next_msg(timeout=5)).subject for _ in subjects]
+        assert got == subjects
+        assert acme.complaints == []
+
+
+async def test_a_tenant_cannot_publish_as_another(walled: NatsServer) -> None:
+    async with user(walled, "hub") as hub, user(walled, "acme") as acme:
+        heard = await hub.client.subscribe("tenant.>")
+        await hub.client.flush()
+        for leaf in ("progress", "end.1", "state.r1", "alive"):
+            await acme.client.publish(f"tenant.globex.job.1.{leaf}", b"{}")
+        await acme.client.publish("tenant.acme.job.1.progress", b"{}")
+        await acme.client.flush()
+        assert (await heard.next_msg(timeout=5)).subject == "tenant.acme.job.1.progress"
+        assert len(acme.complaints) == 4
+        assert all("permissions violation" in complaint for complaint in acme.complaints)
+
+
+async def test_a_tenant_hears_nothing_of_the_hub_s_account(walled: NatsServer) -> None:
+    async with user(walled, "hub") as hub, user(walled, "acme") as acme:
+        await acme.client.subscribe("tenant.>")
+        await acme.client.subscribe("$JS.API.>")
+        await acme.client.flush()
+        assert len(acme.complaints) == 2
+        await hub.client.jetstream().account_info()
+        with pytest.raises(nats.errors.Error):
+            await acme.client.jetstream(timeout=0.5).account_info()
+
+
+async def test_an_answer_cannot_be_sent_where_the_tenant_may_not_publish(walled: NatsServer) -> None:
+    """The trap of one shared account: the acknowledgement goes to whatever reply the publisher named."""
+    async with user(walled, "hub") as hub, user(walled, "acme") as acme:
+        stream = hub.client.jetstream()
+        await stream.add_stream(name="LOG", subjects=["tenant.*.job.*.progress"])
+        await acme.client.publish("tenant.acme.job.1.progress", b"{}", reply="tenant.globex.job.1.progress")
+        await acme.client.flush()
+        acknowledged = await acme.client.request("tenant.acme.job.1.progress", b"{}", timeout=5)
+        assert json.loads(acknowledged.data)["seq"] == 2
+        info = await stream.stream_info("LOG", subjects_filter=">")
+        assert info.state.subjects == {"tenant.acme.job.1.progress": 2}
+
+
+async def test_the_hub_can_ask_a_tenant_s_job_to_stop(walled: NatsServer) -> None:
+    async with user(walled, "hub") as hub, user(walled, "acme") as acme:
+
+        async def answer(message: Msg) -> None:
+            await message.respond(b'{"ok":true}')
+
+        await acme.client.subscribe("tenant.acme.job.1.control", cb=answer)
+        await acme.client.flush()
+        got = await hub.client.request("tenant.acme.job.1.control", b'{"action":"cancel"}', timeout=5)
+        assert got.data == b'{"ok":true}'
+
+
+async def test_the_hub_s_user_cannot_destroy_streams(walled: NatsServer) -> None:
+    async with user(walled, "hub") as hub:
+        await hub.client.jetstream().add_stream(name="KEEP", subjects=["keep"])
+        with pytest.raises((nats.errors.Error, asyncio.TimeoutError)):
+            await hub.client.jetstream(timeout=0.5).delete_stream("KEEP")
+        assert "stream.delete" in hub.complaints[0].lower()
