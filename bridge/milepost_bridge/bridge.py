@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
@@ -150,12 +150,13 @@ class Bridge:
         now = asyncio.get_running_loop().time()
         summary = self._summaries.take(taken, datetime.now(UTC), now)
         if summary is not None:
-            self._tell(summary)
+            self._tell([summary])
         else:
             self._wind()
 
-    def _tell(self, summary: Summary) -> None:
-        self._hub.deliver_summary(summary.tenant, summary.job, summary.json)
+    def _tell(self, summaries: Iterable[Summary]) -> None:
+        for summary in summaries:
+            self._hub.deliver_summary(summary.tenant, summary.job, summary.json)
 
     def _wind(self) -> None:
         """Set the one timer to what comes first: a summary held back, or the next sweep."""
@@ -170,13 +171,11 @@ class Bridge:
     def _tick(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        told = self._summaries.due(now)
+        self._safely(self._tell, self._summaries.due(now))
         if now >= self._sweep_at:
             self._sweep_at = now + self._sweep_every
             self._safely(self._intake.sweep, now)
-            told += self._summaries.stalled(now)
-        for summary in told:
-            self._safely(self._tell, summary)
+            self._safely(self._tell, self._summaries.stalled(now))
         self._wind()
 
     def _on_change(self) -> None:

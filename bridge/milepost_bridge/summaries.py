@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections import OrderedDict
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -54,27 +55,23 @@ class Summaries:
         known.stalled = False
         return self._tell(taken.tenant, taken.job, known, now)
 
-    def due(self, now: float) -> list[Summary]:
-        """The summaries held back until now."""
-        told = []
+    def due(self, now: float) -> Iterator[Summary]:
+        """The summaries held back until now; those not taken from the iterator stay due."""
         while self._held and self._held[0][0] <= now:
             _, tenant, job = heapq.heappop(self._held)
             known = self._jobs.get((tenant, job))
             if known is not None and known.held:
-                told.append(known.tell(tenant, job, now))
-        return told
+                yield known.tell(tenant, job, now)
 
-    def stalled(self, now: float) -> list[Summary]:
+    def stalled(self, now: float) -> Iterator[Summary]:
         """Summaries of the jobs that are found stalled now and were not before."""
-        told = []
         for (tenant, job), known in self._jobs.items():
             if known.stalled or known.state.ended or now - known.changed_at < self._stalled_after:
                 continue
             known.stalled = True
             summary = self._tell(tenant, job, known, now)
             if summary is not None:
-                told.append(summary)
-        return told
+                yield summary
 
     def forget(self, tenant: str) -> None:
         """Drop a tenant whose summaries nobody wants any more."""
@@ -119,4 +116,4 @@ class _Job:
         self.told_at = now
         self.held = False
         fields = self.state.summary(stalled=self.stalled)
-        return Summary(tenant, job, json.dumps(fields, separators=(",", ":")).encode())
+        return Summary(tenant, job, json.dumps(fields, allow_nan=False, separators=(",", ":")).encode())

@@ -22,7 +22,9 @@ from tests.bridge.bare_publisher import BarePublisher
 from tests.bridge.recording_sink import Delivery, RecordingSink
 from tests.waiting import eventually_async
 
-ORIGINAL = b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing..."}'
+ORIGINAL = b"""\
+{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing rows..."}
+"""
 IMPATIENT = {"ping_interval": 0.2, "connect_timeout": 0.5, "reconnect_wait": 0.05, "reconnect_wait_max": 0.2}
 
 

@@ -57,7 +57,7 @@ def test_what_follows_is_told_once_at_the_end_of_the_interval() -> None:
     assert take(summaries, 10.0, fraction=0.0) is not None
     assert all(take(summaries, 10 + n / 100, fraction=n / 100) is None for n in range(1, 100))
     assert summaries.next_due == 11.0
-    assert summaries.due(10.99) == []
+    assert list(summaries.due(10.99)) == []
     [last] = summaries.due(11.0)
     assert said(last)["fraction"] == 0.99
     assert summaries.next_due is None
@@ -86,10 +86,10 @@ def test_a_silent_job_is_told_to_be_stalled_once_and_recovers() -> None:
     summaries = make(stalled_after=120)
     take(summaries, 0, kind="job", status="running")
     take(summaries, 0, job="8", kind="job", status="completed")
-    assert summaries.stalled(119) == []
+    assert list(summaries.stalled(119)) == []
     [stalled] = summaries.stalled(120)
     assert (stalled.job, said(stalled)["stalled"]) == ("7", True)
-    assert summaries.stalled(300) == []
+    assert list(summaries.stalled(300)) == []
     assert said(take(summaries, 301))["stalled"] is False
 
 
@@ -101,7 +101,7 @@ def test_memory_is_bounded() -> None:
     for job in range(10):
         take(summaries, 0.2, job=str(job))
     assert len(summaries) == 10
-    assert summaries.due(5) == []
+    assert list(summaries.due(5)) == []
 
 
 def test_a_forgotten_tenant_is_told_no_more() -> None:
