@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 from milepost_reporter.ending import Ending
-from milepost_reporter.payload import BadValueError, fraction, moment, number, optional_text, text
+from milepost_reporter.payload import fraction, moment, number, optional_text, text
 
 if TYPE_CHECKING:
     from milepost_reporter.reporter import Reporter
@@ -147,11 +147,9 @@ class Node:
     def _counted(self) -> int | float:
         """The counter. One that has become something else than a number goes back to what it was."""
         rows = self._rows
-        if type(rows) is int:
-            return rows
         try:
             return number("n", rows)
-        except BadValueError as error:
+        except Exception as error:
             self._reporter.refuse("advance", error)
             self._rows = last = self._sampled[0]
             return last  # type: ignore[no-any-return] # only numbers are remembered

@@ -18,6 +18,9 @@ MAX_MESSAGE: Final = 4_096
 MAX_DETAILS: Final = 8_192
 """Characters of an error's details; the last ones are kept, where a traceback has its point."""
 
+_LARGEST: Final = 2**63
+"""Whole numbers beyond are nobody's count."""
+
 _ROUNDING: Final = 1e-6
 """What a sum of fractions may be off by."""
 
@@ -75,19 +78,22 @@ def optional_text(name: str, value: object) -> str | None:
 
 def number(name: str, value: object) -> int | float:
     """`value` as JSON counts: other libraries' numbers too. BadValueError when it is none, or not finite."""
-    if type(value) is int:
+    if type(value) is int and -_LARGEST <= value <= _LARGEST:
         return value
     if isinstance(value, str | bytes | bool) or value is None:
         raise BadValueError(f"{name} must be a number, not {type(value).__name__}")
     try:
         return _plain(value)
     except Exception as error:
-        raise BadValueError(f"{name} must be a finite number, not {type(value).__name__}") from error
+        raise BadValueError(f"{name} must be a finite number: {error}") from error
 
 
 def _plain(value: Any) -> int | float:  # noqa: ANN401 - whatever claims to be a number
     if hasattr(value, "__index__"):
-        return int(value.__index__())
+        whole = int(value.__index__())
+        if abs(whole) > _LARGEST:
+            raise BadValueError("too large")
+        return whole
     real = float(value)
     if not math.isfinite(real):
         raise BadValueError("not finite")

@@ -26,22 +26,23 @@ class RecordingReporter(Reporter):
     @property
     def events(self) -> list[dict[str, Any]]:
         """Every event so far, as a reader would see its JSON."""
-        return [json.loads(payload) for payload in self._payloads]
+        return [json.loads(payload) for payload in self.payloads]
 
     @property
     def state(self) -> JobState:
         """What the events amount to."""
         state = JobState(self.job)
-        for payload in self._payloads:
+        for payload in self.payloads:
             state.apply(parse_event(payload), datetime.now(UTC))
         return state
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """The events of one kind: progress, job, log, artifact, plan or result."""
-        return [event for event in self.events if parse_event(json.dumps(event).encode()).kind == kind]
+        return [json.loads(payload) for payload in self.payloads if parse_event(payload).kind == kind]
 
     @property
-    def _payloads(self) -> list[bytes]:
+    def payloads(self) -> list[bytes]:
+        """Every event so far, byte for byte."""
         sender = self._sender
         return list(sender.payloads) if isinstance(sender, _Recorder) else []
 

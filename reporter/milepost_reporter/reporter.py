@@ -463,7 +463,7 @@ class Reporter:
         if given is not None:
             try:
                 return checked_id(given)
-            except BadValueError as error:
+            except Exception as error:
                 self.refuse("node", error)
         with self._lock:
             self._generated += 1
@@ -472,7 +472,7 @@ class Reporter:
     def _or_none(self, name: str, check: Callable[[str, object], T], value: object) -> T | None:
         try:
             return check(name, value)
-        except BadValueError as error:
+        except Exception as error:
             self.refuse("node", error)
             return None
 
