@@ -33,7 +33,7 @@ def main() -> int:
     plan = QUICK if arguments.quick else FULL
     servers = tuple(each for each in SERVERS if not arguments.only or each.name.lower() in arguments.only)
     results = Bench(plan, console, servers).run()
-    show(results, console)
+    show(results, plan.fan, console)
     console.print(f"all figures: {results.save(RESULTS, plan)}")
     for failure in results.failures:
         console.print(f"FAILED {failure}", style="bold red", markup=False)

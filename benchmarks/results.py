@@ -89,9 +89,9 @@ class Results:
             if all(one in each.runs and each.runs[one].delivered > 0 for one in contestants)
         ]
 
-    def median(self, scenario: str, contestant: Contestant, figure: Callable[[FanRound], float]) -> float:
+    def median(self, scenario: str, contestant: Contestant, figure: Callable[[FanRun], float]) -> float:
         """The median of a figure over the rounds the contestant was in."""
-        return median(figure(each) for each in self.rounds(scenario, contestant))
+        return median(figure(each.runs[contestant]) for each in self.rounds(scenario, contestant))
 
     def ratio(self, scenario: str, contestant: Contestant, basis: Basis) -> float:
         """The median over rounds of how many times better the hub was; NaN without a common round."""

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.aims import aims
 from benchmarks.contestant import Contestant
-from benchmarks.results import Basis, FanRound, Results
+from benchmarks.fan import FanRun
+from benchmarks.plan import Scenarios
+from benchmarks.results import Basis, Results
 
 
-def show(results: Results, console: Console) -> None:
+def show(results: Results, scenarios: Scenarios, console: Console) -> None:
     """Print everything that was measured."""
     for scenario in results.fan:
         console.print(_fan_table(results, scenario))
     console.print(_memory_table(results))
     console.print(_connect_table(results))
     console.print(_idle_jobs_table(results))
+    console.print(_aims_table(results, scenarios))
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -53,27 +58,21 @@ def _fan_table(results: Results, scenario: str) -> Table:
 
 
 def _fan_row(results: Results, scenario: str, contestant: Contestant) -> list[str]:
-    def middle(figure: str) -> float:
-        return results.median(scenario, contestant, lambda each: getattr(each.runs[contestant], figure))
-
-    def latency(number: int) -> float:
-        return results.median(scenario, contestant, lambda each: each.runs[contestant].latency_ms[number])
-
-    def per_cpu_second(each: FanRound) -> float:
-        return each.per_cpu_second(contestant, Basis.PROCESS)
+    def middle(figure: Callable[[FanRun], float], digits: int) -> str:
+        return f"{results.median(scenario, contestant, figure):,.{digits}f}"
 
     rounds = results.rounds(scenario, contestant)
     kept_up = sum(each.runs[contestant].kept_up for each in rounds)
     return [
         contestant.value,
-        f"{middle('delivered'):,.0f}",
-        f"{middle('cpu'):.2f}",
-        f"{results.median(scenario, contestant, per_cpu_second):,.0f}",
-        f"{latency(0):.1f}",
-        f"{latency(1):.1f}",
+        middle(lambda run: run.delivered, 0),
+        middle(lambda run: run.cpu, 2),
+        middle(lambda run: run.delivered / run.cpu, 0),
+        middle(lambda run: run.latency_ms[0], 1),
+        middle(lambda run: run.latency_ms[1], 1),
         "yes" if kept_up == len(rounds) else f"{kept_up} of {len(rounds)}",
-        f"{middle('nats_cpu'):.2f}",
-        f"{middle('client_cpu'):.2f}",
+        middle(lambda run: run.nats_cpu, 2),
+        middle(lambda run: run.client_cpu, 2),
         *(_ratio(results, scenario, contestant, basis) for basis in Basis),
     ]
 
@@ -117,4 +116,11 @@ def _idle_jobs_table(results: Results) -> Table:
     for run in results.idle_jobs:
         cells = (f"{run.idle_jobs:,}", f"{run.event_us:.1f}", f"{run.background:.3f}")
         table.add_row(run.contestant.value, *cells)
+    return table
+
+
+def _aims_table(results: Results, scenarios: Scenarios) -> Table:
+    table = _table("What was aimed at", "figure", "aim", "seen", "")
+    for aim in aims(results, scenarios):
+        table.add_row(aim.what, aim.aim, aim.seen, "met" if aim.met else "[bold red]missed")
     return table

@@ -12,7 +12,7 @@
 
 #define EVENT_TAIL                                                                                         \
     ",\"nodeId\":1,\"nodeName\":\"DB Input\",\"status\":\"running\",\"rowCount\":5000,"                    \
-    "\"message\":\"Processing rows of the table that the benchmark reads\"}"
+    "\"message\":\"Processing rows of the table that the benchmark reads from top to bottom\"}"
 
 static inline uint64_t monotonic_ns(void) {
     struct timespec now;

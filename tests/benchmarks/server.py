@@ -14,7 +14,7 @@ from benchmarks.load import LoadClient
 JOB = 7
 TAIL = (
     b',"nodeId":1,"nodeName":"DB Input","status":"running","rowCount":5000,'
-    b'"message":"Processing rows of the table that the benchmark reads"}'
+    b'"message":"Processing rows of the table that the benchmark reads from top to bottom"}'
 )
 ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
