@@ -19,12 +19,11 @@ from benchmarks.results import Basis, Results
 
 def show(results: Results, scenarios: Scenarios, console: Console) -> None:
     """Print everything that was measured."""
-    for scenario in results.fan:
-        console.print(_fan_table(results, scenario))
-    console.print(_memory_table(results))
-    console.print(_connect_table(results))
-    console.print(_idle_jobs_table(results))
-    console.print(_aims_table(results, scenarios))
+    tables = [_fan_table(results, scenario) for scenario in results.fan]
+    tables += [_memory_table(results), _connect_table(results), _idle_jobs_table(results)]
+    for table in [*tables, _aims_table(results, scenarios)]:
+        if table.row_count:
+            console.print(table)
 
 
 def _table(title: str, *columns: str) -> Table:
