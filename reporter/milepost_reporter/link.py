@@ -76,6 +76,8 @@ class Link:
         self._close_timeout = settings.close_timeout
         # Since when there is no connection; not before the first attempt at one.
         self._lost_at = math.inf
+        # Why there is no connection.
+        self.trouble = "there was no time to connect"
         self._told_away = False
         self._complained_at: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="milepost-reporter", daemon=True)
@@ -246,6 +248,7 @@ class Link:
     def _connection_made(self) -> None:
         self.connected = True
         self.connections += 1
+        self.trouble = "it did not answer in time"
         if self._told_away:
             self._told_away = False
             _logger.info("NATS is back: reporting progress of job %s again", self._settings.job)
@@ -258,9 +261,10 @@ class Link:
         _abort(client)
 
     def _away(self, error: BaseException | None) -> None:
+        reason = str(error) or type(error).__name__ if error is not None else "the connection was lost"
+        self.trouble = reason
         if self._told_away or self._closing_since is not None:
             return
-        reason = str(error) or type(error).__name__ if error is not None else "the connection was lost"
         self._told_away = self._complain(
             "away",
             "NATS is not reachable (%s): the job goes on, its progress is kept and sent when NATS is back",

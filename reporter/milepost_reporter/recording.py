@@ -60,6 +60,7 @@ class _Recorder:
         self.connected = True
         self.connections = 1
         self.refused = 0
+        self.trouble = ""
 
     @property
     def sent(self) -> int:

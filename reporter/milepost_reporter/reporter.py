@@ -258,12 +258,10 @@ class Reporter:
         if sender is None:
             return not len(self._outbox)
         sender.join()
-        if not sender.idle and "unsent" not in self._warned:
+        if not sender.idle:
+            left = len(self._outbox) + sender.sent - sender.confirmed
             self._warn(
-                "unsent",
-                "%d events of job %s have not reached NATS",
-                len(self._outbox) + sender.sent - sender.confirmed,
-                self.job,
+                "unsent", "%d events of job %s have not reached NATS: %s", left, self.job, sender.trouble
             )
         return sender.idle
 

@@ -14,6 +14,9 @@ class Sender(Protocol):
     refused: int
     """Events the other side would not take."""
 
+    trouble: str
+    """Why what is left could not be sent."""
+
     @property
     def sent(self) -> int:
         """How many events have been sent, each counted once."""

@@ -10,8 +10,8 @@ from typing import Self
 class Relay:
     """Passes bytes on to a port while its gate is open; without it, connections are closed at once."""
 
-    def __init__(self, target: int) -> None:
-        self.port = 0
+    def __init__(self, target: int, port: int = 0) -> None:
+        self.port = port
         self.open = True
         self._target = target
         self._ready = threading.Event()
@@ -35,7 +35,7 @@ class Relay:
         self._thread.join()
 
     def _run(self) -> None:
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()

@@ -29,24 +29,25 @@ def messages_of(received: list[Received], prefix: str) -> list[str]:
     return [m for message in once(received) if (m := message.event.get("message") or "").startswith(prefix)]
 
 
-def test_absent_from_the_start_then_arriving(caplog: pytest.LogCaptureFixture) -> None:
-    """One warning, one info, and everything that was kept arrives."""
+def test_absent_from_the_start_then_arriving(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning, one info, and everything that was kept arrives. Nobody listens until the relay does."""
     caplog.set_level("INFO")
-    with NatsServer(port=_free_port()) as server:
-        port = server.port
-    with reporter(f"nats://127.0.0.1:{port}", reconnect_wait=1.0) as job:
+    port = _free_port()
+    with Subscriber(nats_server.url, TENANT) as subscriber, reporter(f"nats://127.0.0.1:{port}") as job:
         for number in range(500):
             job.log(f"line {number}")
             job.report(number / 500)
         eventually(lambda: "not reachable" in caplog.text)
         assert job.stats.waiting > 500
-        with NatsServer(port=port) as server, Subscriber(server.url, TENANT) as subscriber:
-            eventually(lambda: job.stats.waiting == 0)
-            assert messages_of(subscriber.messages, "line") == [f"line {number}" for number in range(500)]
-            assert subscriber.of(fraction=499 / 500)
+        with Relay(nats_server.port, port):
+            eventually(lambda: job.stats.waiting == 0 and job.stats.confirmed == job.stats.sent)
             job.complete()
             assert job.close()
-            eventually(lambda: subscriber.of(status="completed"))
+        eventually(lambda: subscriber.of(status="completed"))
+        assert messages_of(subscriber.messages, "line") == [f"line {number}" for number in range(500)]
+        assert subscriber.of(fraction=499 / 500)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
@@ -60,7 +61,7 @@ def test_never_there(caplog: pytest.LogCaptureFixture) -> None:
     assert job.stats.sent == 0
     assert job.stats.waiting == 5
     assert len(caplog.records) == 2
-    assert "5 events of job 1 have not reached NATS" in caplog.records[1].getMessage()
+    assert "5 events of job 1 have not reached NATS: " in caplog.records[1].getMessage()
 
 
 def test_a_name_that_cannot_be_looked_up_is_like_no_nats(caplog: pytest.LogCaptureFixture) -> None:
@@ -70,22 +71,21 @@ def test_a_name_that_cannot_be_looked_up_is_like_no_nats(caplog: pytest.LogCaptu
     assert job.stats.waiting == 3
 
 
-def test_over_the_bound_while_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_over_the_bound_while_away(nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     """The bound holds, the end has room, and readers are told how many are missing."""
     port = _free_port()
-    job = reporter(f"nats://127.0.0.1:{port}", max_events=100, reconnect_wait=1.0)
-    with job:
+    job = reporter(f"nats://127.0.0.1:{port}", max_events=100)
+    with Subscriber(nats_server.url, TENANT) as subscriber, job:
         for number in range(1_000):
             job.log(f"line {number}")
         assert job.stats.waiting == 100
         assert job.stats.dropped == {"log": 901}
-        eventually(lambda: "not reachable" in caplog.text)
-        with NatsServer(port=port) as server, Subscriber(server.url, TENANT) as subscriber:
-            job.complete()
-            assert job.close()
+        job.complete()
+        with Relay(nats_server.port, port):
             eventually(lambda: subscriber.of(status="completed"))
-            assert messages_of(subscriber.messages, "line") == [f"line {number}" for number in range(99)]
-            assert "901 events were dropped" in subscriber.events[-2]["message"]
+            assert job.close()
+    assert messages_of(subscriber.messages, "line") == [f"line {number}" for number in range(99)]
+    assert "901 events were dropped" in subscriber.events[-2]["message"]
     assert len([record for record in caplog.records if "some are dropped" in record.getMessage()]) == 1
 
 
