@@ -142,9 +142,7 @@ def _usable(material: object) -> tuple[PublicKey, str]:
     match material:
         case RSAPublicKey():
             if material.key_size < MIN_RSA_BITS:
-                raise KeyConfigError(
-                    f"an RSA key of {material.key_size} bits; {MIN_RSA_BITS} or more are needed"
-                )
+                raise KeyConfigError(f"an RSA key of {material.key_size} bits; {MIN_RSA_BITS} or more are needed")
             return material, "RS256"
         case EllipticCurvePublicKey(curve=SECP256R1()):
             return material, "ES256"

@@ -79,9 +79,7 @@ class KeySource:
         ]
         self._sources = self._files + self._urls
         if not (self._secrets or self._sources):
-            raise KeyConfigError(
-                "no keys: give a secret, a public key file or a key set, to verify tokens with"
-            )
+            raise KeyConfigError("no keys: give a secret, a public key file or a key set, to verify tokens with")
         self._algorithms = (SECRET_ALGORITHM,) * bool(secrets) + PUBLIC_ALGORITHMS * bool(self._sources)
         self._tasks: list[asyncio.Task[None]] = []
         for source in self._files:
@@ -229,9 +227,7 @@ def _fetcher(url: str, timeout: float) -> Callable[[], tuple[Key, ...]]:
     try:
         # Without its own cache, which forgets keys when their time is up even if nothing newer can be had.
         # Named, because urllib's own name is refused by some who publish key sets.
-        client = PyJWKClient(
-            url, cache_jwk_set=False, headers={"User-Agent": "milepost-hub"}, timeout=timeout
-        )
+        client = PyJWKClient(url, cache_jwk_set=False, headers={"User-Agent": "milepost-hub"}, timeout=timeout)
     except (PyJWTError, ValueError) as error:
         raise KeyConfigError(f"{url}: {error}") from error
     address = urlsplit(url)
@@ -241,6 +237,4 @@ def _fetcher(url: str, timeout: float) -> Callable[[], tuple[Key, ...]]:
 
 
 def _bad_signature() -> TokenError:
-    return TokenError(
-        "bad_signature", "The token's signature is wrong: it was changed, or signed with another key."
-    )
+    return TokenError("bad_signature", "The token's signature is wrong: it was changed, or signed with another key.")

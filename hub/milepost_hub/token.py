@@ -64,6 +64,10 @@ class Verifier:
         self._check_parties(claims)
         return _grant(claims, self._leeway)
 
+    async def refresh(self) -> None:
+        """Read the keys again, after `KeysNotReady`. Never raises."""
+        await self._keys.refresh()
+
     def _authentic(self, token: str) -> bytes:
         algorithm, kid = _header(token)
         for key in self._keys.find(algorithm, kid):
@@ -122,9 +126,7 @@ def issue(
     }
     claims |= {name: value for name, value in optional.items() if value is not None}
     if unknown := set(claims.get("scope", "").split()) - SCOPES:
-        raise ValueError(
-            f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SCOPES))}"
-        )
+        raise ValueError(f"no such scope: {', '.join(sorted(unknown))}; there are {', '.join(sorted(SCOPES))}")
     try:
         _grant(claims, 0)
     except TokenError as error:
@@ -134,9 +136,7 @@ def issue(
 
 def _header(token: str) -> tuple[str, str | None]:
     if not token:
-        raise TokenError(
-            "token_missing", "There is no token: send one as ?token=, as Bearer, or as an auth message."
-        )
+        raise TokenError("token_missing", "There is no token: send one as ?token=, as Bearer, or as an auth message.")
     if len(token) > MAX_TOKEN_CHARS:
         raise TokenError("token_malformed", f"The token is longer than {MAX_TOKEN_CHARS} characters.")
     if not token.isascii():
@@ -231,6 +231,4 @@ def _bad_claim(name: str, expected: str) -> TokenError:
 
 
 def _malformed() -> TokenError:
-    return TokenError(
-        "token_malformed", "The token is not a JWT: three parts of base64url with dots between them."
-    )
+    return TokenError("token_malformed", "The token is not a JWT: three parts of base64url with dots between them.")

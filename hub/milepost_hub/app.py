@@ -1,0 +1,111 @@
+"""The hub's HTTP side: health, metrics and the contract. Errors are `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from milepost_hub.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from milepost_hub.hub import Hub
+
+PROBLEM = "application/problem+json"
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether the hub can do its work, and if not, why."""
+
+    status: Literal["ready", "not ready"]
+    upstream: Literal["up", "down"]
+    """Whether events arrive."""
+    durable: bool
+    """Whether a job log stands behind them; without one clients see events live, and nothing from before."""
+    reason: str | None = None
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+def make_app(hub: Hub) -> FastAPI:
+    """The ASGI application for one hub."""
+    app = FastAPI(
+        title="Milepost",
+        summary="Live job progress from any program to every browser that may see it",
+        description=f"Events arrive on the WebSocket at `{hub.ws_path}`, which OpenAPI cannot describe.",
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": {"model": Problem, "content": {PROBLEM: {}}, "description": "What went wrong"}},
+    )
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(hub.settings.allow_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+    )
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+    @app.get("/healthz")
+    async def healthz() -> Health:
+        """The process is alive."""
+        return Health()
+
+    @app.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready, and why"}})
+    async def readyz(response: Response) -> Readiness:
+        """NATS is reachable."""
+        readiness = _readiness(hub)
+        if readiness.status != "ready":
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return readiness
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """What is counted, in Prometheus' text format."""
+        return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return app
+
+
+def _readiness(hub: Hub) -> Readiness:
+    if hub.up:
+        return Readiness(status="ready", upstream="up", durable=hub.durable)
+    why = "the hub's source of events (NATS) is out of reach; it tries again by itself"
+    return Readiness(status="not ready", upstream="down", durable=hub.durable, reason=why)
+
+
+def _problem(status: int, detail: str) -> JSONResponse:
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(problem.model_dump(), status, media_type=PROBLEM)
+
+
+async def _http_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what this handler is registered for
+    response = _problem(error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")

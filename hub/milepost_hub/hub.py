@@ -1,0 +1,398 @@
+"""`Hub`: who watches what, and the server that carries it to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from milepost_hub import message
+from milepost_hub.action import ALL_JOBS, MessageId
+from milepost_hub.app import make_app
+from milepost_hub.channel import Channel
+from milepost_hub.close import CloseCode
+from milepost_hub.connection import Connection
+from milepost_hub.fanout import Fanout
+from milepost_hub.frame import text_frame
+from milepost_hub.http_protocol import HttpProtocol
+from milepost_hub.metrics import Metrics
+from milepost_hub.origin import Origins
+from milepost_hub.pace import Pace
+from milepost_hub.settings import HubSettings
+from milepost_hub.token import Verifier
+from milepost_hub.upstream import Interest, Upstream
+from milepost_hub.wheel import Wheel
+
+logger = logging.getLogger("milepost.hub")
+
+_BACKLOG = 4096
+_CLOSE_SPACING = 0.01
+_TICKS_PER_INTERVAL = 8
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, leaving the signals to the program it runs in."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class _Tenant:
+    """What the hub knows of a tenant while it has clients here."""
+
+    __slots__ = ("clients", "in_effect", "interest", "watching_all")
+
+    def __init__(self) -> None:
+        self.clients = 0
+        self.watching_all = 0
+        self.interest = Interest.NONE
+        # Done once the upstream has everything that was asked of it; None when it has already.
+        self.in_effect: asyncio.Future[None] | None = None
+
+
+class Hub:
+    """Fans events out to WebSocket clients; serves health, metrics and the contract on the same port.
+
+    Usable as an async context manager in any asyncio program: entered, it listens; left, it tells its clients to come
+    back, over `settings.drain_seconds`, and is gone. Give it events by `attach`ing an `Upstream`.
+    """
+
+    ws_path = "/ws"
+
+    def __init__(self, settings: HubSettings, verifier: Verifier, listener: socket.socket | None = None) -> None:
+        """Make a hub that will listen on `settings.host` and `port`, or on a socket that is bound already."""
+        self.settings = settings
+        self.verifier = verifier
+        self.origins = Origins(settings.allow_origins)
+        self.metrics = Metrics()
+        self.errors: dict[str, int] = {}
+        """Errors told to clients, by code."""
+        self.closes: dict[int | str, int] = {}
+        """Connections the hub ended, by close code; `dead` for those it found gone."""
+        self.received = 0
+        """Messages of clients."""
+        self.host, self.port = settings.host, settings.port
+        self._listener = listener
+        self._upstream: Upstream | None = None
+        self._told_up = False
+        self._clients: set[Connection] = set()
+        self._tenants: dict[str, _Tenant] = {}
+        self._channels: dict[tuple[str, ...], Channel] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = 0
+        self._export()
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Hub:
+        """Listen.
+
+        Raises:
+            OSError: the address is taken, or not this machine's.
+        """
+        loop = asyncio.get_running_loop()
+        settings = self.settings
+        pace = Pace(settings.flush_factor, settings.flush_pause)
+        self._fanout = Fanout(loop, pace, settings.queue_bytes // 4)
+        self._wheel: Wheel[Connection] = Wheel(self._tick(), time.monotonic())
+        self._ticking = loop.create_task(self._turn_wheel())
+        listener = self._listener or self._bind()
+        self.host, self.port = listener.getsockname()[:2]
+        self._server = _Server(self._uvicorn_config())
+        self._serving = loop.create_task(self._server.serve(sockets=[listener]))
+        listening = loop.create_task(self._server.listening.wait())
+        await asyncio.wait({listening, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if self._serving.done():
+            self._ticking.cancel()
+            await self._serving
+        logger.info("the hub listens on %s", self.url)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop accepting, tell every client to come back, wait until they have gone."""
+        self._fanout.flush()
+        self._server.should_exit = True
+        try:
+            await self._serving
+        finally:
+            self._ticking.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(self._ticking, *self._tasks, return_exceptions=True)
+            self.metrics.sync()
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the hub, as `http://127.0.0.1:8080`."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def _bind(self) -> socket.socket:
+        address = (self.settings.host, self.settings.port)
+        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
+
+    def _uvicorn_config(self) -> uvicorn.Config:
+        settings = self.settings
+        return uvicorn.Config(
+            make_app(self),
+            http=HttpProtocol,
+            ws=self._make_connection,  # type: ignore[arg-type]  # uvicorn only calls it
+            lifespan="off",
+            log_config=None,
+            access_log=settings.access_log,
+            proxy_headers=True,
+            forwarded_allow_ips=settings.trusted_proxies,
+            server_header=False,
+            backlog=_BACKLOG,
+            # A bound, not a wait: connections that close in good order end it sooner.
+            timeout_graceful_shutdown=int(settings.drain_seconds + settings.write_wait) + 1,
+        )
+
+    def _make_connection(
+        self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, object]
+    ) -> Connection:
+        return Connection(self, cast("set[object]", server_state.connections))
+
+    def _tick(self) -> float:
+        settings = self.settings
+        patience = (
+            settings.ping_interval,
+            settings.pong_timeout - settings.ping_interval,
+            settings.write_wait,
+            settings.heartbeat_interval,
+            settings.auth_wait,
+        )
+        return min(1.0, min(patience) / _TICKS_PER_INTERVAL)
+
+    async def _turn_wheel(self) -> None:
+        synced = time.monotonic()
+        while True:
+            await asyncio.sleep(self._wheel.tick)
+            now = time.monotonic()
+            for slot, client in self._wheel.turn(now):
+                client.woken(slot)
+            if now - synced >= 1:
+                synced = now
+                self.metrics.sync()
+
+    # -- what the upstream calls ------------------------------------------------------------------------------------
+
+    def attach(self, upstream: Upstream) -> None:
+        """Take events from this source, and tell it whatever is of interest already."""
+        self._upstream = upstream
+        for name, tenant in self._tenants.items():
+            tenant.in_effect = upstream.interest(name, tenant.interest)
+        self.upstream_changed()
+
+    def upstream_changed(self) -> None:
+        """Tell clients that the source is up or down, if that is news."""
+        if self.up == self._told_up:
+            return
+        self._told_up = self.up
+        frame = text_frame(message.upstream(self.up))
+        for client in [client for client in self._clients if client.session.grant is not None]:
+            client.send(frame)
+
+    def wants(self, tenant: str, job: str) -> bool:
+        """Whether somebody watches this job."""
+        return (tenant, job) in self._channels
+
+    def deliver(self, tenant: str, job: str, payload: bytes, key: str | None) -> None:
+        """Send one event to everybody who watches its job.
+
+        payload: a JSON object, valid: it goes out byte for byte.
+        key: of progress with the same key, a slow `latest` client gets the newest; None is kept for everybody.
+        """
+        channel = self._channels.get((tenant, job))
+        if channel is not None:
+            self._fanout.append(channel, payload, key)
+
+    def deliver_summary(self, tenant: str, job: str, summary: bytes) -> None:
+        """Send a job's summary, a JSON object with PROTOCOL's fields, to those who watch all jobs they may see."""
+        for topic in ((tenant, ALL_JOBS), (tenant, ALL_JOBS, job)):
+            channel = self._channels.get(topic)
+            if channel is not None:
+                self._fanout.append(channel, summary[1:-1], job)
+
+    @property
+    def up(self) -> bool:
+        """Whether events arrive just now."""
+        return self._upstream is not None and self._upstream.up
+
+    @property
+    def durable(self) -> bool:
+        """Whether a job log stands behind them."""
+        return self._upstream is not None and self._upstream.durable
+
+    # -- what connections call --------------------------------------------------------------------------------------
+
+    def join(self, client: Connection) -> str | None:
+        """Count a client; answer why not when there are too many."""
+        if len(self._clients) >= self.settings.max_connections:
+            return f"this hub has its {self.settings.max_connections} connections: try another, or later"
+        self._clients.add(client)
+        return None
+
+    def enter(self, client: Connection, tenant: str) -> None:
+        """Count a client to its tenant, or send it away."""
+        known = self._tenants.setdefault(tenant, _Tenant())
+        if known.clients >= self.settings.max_connections_per_tenant:
+            # Its grant is taken back, so that leaving does not count it out.
+            client.session.grant = None
+            most = self.settings.max_connections_per_tenant
+            client.perform(client.session.crowded(f"the tenant has its {most} connections on this hub"))
+            return
+        known.clients += 1
+        self._tell_interest(tenant, known)
+
+    def left(self, client: Connection) -> None:
+        """Forget a client and all it watched."""
+        self.leave_channels(client)
+        grant = client.session.grant
+        if client in self._clients and grant is not None:
+            tenant = self._tenants[grant.tenant]
+            tenant.clients -= 1
+            self._tell_interest(grant.tenant, tenant)
+        self._clients.discard(client)
+
+    def subscribe(self, client: Connection, topic: str, *, latest: bool, id: MessageId) -> None:
+        """Attach a client to a topic, and answer once the upstream has it too."""
+        grant = client.session.grant
+        if grant is None or client not in self._clients:
+            return
+        tenant = self._tenants[grant.tenant]
+        if topic not in client.channels:
+            client.channels[topic] = self._channels_of(grant.tenant, topic, grant.jobs)
+            if topic == ALL_JOBS:
+                tenant.watching_all += 1
+                self._tell_interest(grant.tenant, tenant)
+        for channel in client.channels[topic]:
+            channel.subscribers[client] = latest or topic == ALL_JOBS
+        in_effect = tenant.in_effect
+        if in_effect is None or in_effect.done():
+            self._answer_subscribed(client, topic, id)
+        else:
+            in_effect.add_done_callback(lambda _: self._answer_subscribed(client, topic, id))
+
+    def unsubscribe(self, client: Connection, topic: str) -> None:
+        """Detach a client from a topic."""
+        for channel in client.channels.pop(topic, ()):
+            channel.subscribers.pop(client, None)
+            if not channel.subscribers:
+                self._channels.pop(channel.topic, None)
+        grant = client.session.grant
+        if topic == ALL_JOBS and grant is not None:
+            tenant = self._tenants[grant.tenant]
+            tenant.watching_all -= 1
+            self._tell_interest(grant.tenant, tenant)
+
+    def leave_channels(self, client: Connection) -> None:
+        """Detach a client from everything."""
+        for topic in list(client.channels):
+            self.unsubscribe(client, topic)
+
+    def wake(self, client: Connection, when: float, current: int) -> int:
+        """Call `client.woken` soon after `when`; `current` is the slot it waits for already, 0 for none."""
+        if current < 0 or (current and current * self._wheel.tick <= when + self._wheel.tick):
+            return current
+        return self._wheel.add(when, client)
+
+    def drain(self, client: Connection) -> None:
+        """Close one client when its turn comes, so that not all come back at once."""
+        spacing = min(_CLOSE_SPACING, self.settings.drain_seconds / max(1, len(self._clients)))
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._draining * spacing, client.close, CloseCode.GOING_AWAY)
+        self._draining += 1
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background until it ends or the hub does."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- what an embedding program calls ----------------------------------------------------------------------------
+
+    def revoke(self, tenant: str, subject: str | None = None) -> int:
+        """Close a tenant's clients (of one `sub`, if given) with 4004; return how many."""
+        revoked = [
+            client
+            for client in self._clients
+            if (grant := client.session.grant) is not None
+            and grant.tenant == tenant
+            and subject in {None, grant.subject}
+        ]
+        for client in revoked:
+            client.close(CloseCode.REVOKED)
+        return len(revoked)
+
+    # -- interest -----------------------------------------------------------------------------------------------------
+
+    def _answer_subscribed(self, client: Connection, topic: str, id: MessageId) -> None:
+        if topic in client.channels:
+            client.send(text_frame(message.subscribed(topic, durable=self.durable, up=self.up, id=id)))
+
+    def _channels_of(self, tenant: str, topic: str, jobs: frozenset[str] | None) -> tuple[Channel, ...]:
+        if topic != ALL_JOBS:
+            return (self._channel((tenant, topic), message.progress_head(topic)),)
+        if jobs is None:
+            return (self._channel((tenant, ALL_JOBS), message.SUMMARY_HEAD),)
+        return tuple(self._channel((tenant, ALL_JOBS, job), message.SUMMARY_HEAD) for job in sorted(jobs))
+
+    def _channel(self, topic: tuple[str, ...], head: bytes) -> Channel:
+        channel = self._channels.get(topic)
+        if channel is None:
+            channel = self._channels[topic] = Channel(topic, head)
+        return channel
+
+    def _tell_interest(self, name: str, tenant: _Tenant) -> None:
+        if tenant.clients == 0:
+            interest = Interest.NONE
+            self._tenants.pop(name, None)
+        else:
+            interest = Interest.SUMMARIES if tenant.watching_all else Interest.EVENTS
+        if interest is tenant.interest:
+            return
+        tenant.interest = interest
+        tenant.in_effect = self._upstream.interest(name, interest) if self._upstream is not None else None
+
+    def _export(self) -> None:
+        count, gauge = self.metrics.count, self.metrics.gauge
+        count("milepost_hub_errors", "Errors told to clients.", "code", lambda: self.errors)
+        count(
+            "milepost_hub_closes",
+            "Connections the hub ended.",
+            "code",
+            lambda: {
+                str(int(code)) if isinstance(code, CloseCode) else str(code): n for code, n in self.closes.items()
+            },
+        )
+        count("milepost_hub_messages", "Messages by direction.", "direction", self._messages)
+        gauge("milepost_hub_connections", "Clients connected.", lambda: len(self._clients))
+        gauge("milepost_hub_channels", "Jobs somebody watches.", lambda: len(self._channels))
+        gauge("milepost_hub_upstream_up", "Whether events arrive.", lambda: float(self.up), lowest=True)
+
+    def _messages(self) -> dict[str, int]:
+        fanout = getattr(self, "_fanout", None)
+        return {
+            "in": self.received,
+            "out": fanout.deliveries if fanout else 0,
+            "flushes": fanout.flushes if fanout else 0,
+        }

@@ -1,0 +1,57 @@
+"""Is the client still there, and does it still know that we are: pings, pongs and heartbeats. Sans-I/O."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from milepost_hub.settings import HubSettings
+
+
+class Due(Enum):
+    """What a client is owed, or has failed at, just now."""
+
+    PING = auto()
+    HEARTBEAT = auto()
+    DEAD = auto()
+    """No pong for too long."""
+    STUCK = auto()
+    """What was written has not left for too long."""
+
+
+class Liveness:
+    """The clocks of one connection. Times are seconds on one monotonic clock."""
+
+    __slots__ = ("last_pong", "last_sent", "next_ping", "stuck_since")
+
+    def __init__(self, settings: HubSettings, now: float) -> None:
+        self.last_pong = now
+        self.last_sent = now
+        self.next_ping = now + settings.ping_interval
+        self.stuck_since: float | None = None
+        """Since when the transport takes nothing, as told by `pause_writing`; None while it does."""
+
+    def check(self, settings: HubSettings, now: float) -> list[Due]:
+        """What is due now; a failure comes alone. A ping or heartbeat told of counts as sent."""
+        if self.stuck_since is not None:
+            # Whoever does not read gets neither ping nor heartbeat: they would only pile up.
+            return [Due.STUCK] if now >= self.stuck_since + settings.write_wait else []
+        if now >= self.last_pong + settings.pong_timeout:
+            return [Due.DEAD]
+        due = []
+        if now >= self.next_ping:
+            self.next_ping = now + settings.ping_interval
+            due.append(Due.PING)
+        if now >= self.last_sent + settings.heartbeat_interval:
+            self.last_sent = now
+            due.append(Due.HEARTBEAT)
+        return due
+
+    def next_check(self, settings: HubSettings) -> float:
+        """When there may be something due again."""
+        if self.stuck_since is not None:
+            return self.stuck_since + settings.write_wait
+        return min(
+            self.next_ping,
+            self.last_sent + settings.heartbeat_interval,
+            self.last_pong + settings.pong_timeout,
+        )

@@ -1,0 +1,68 @@
+"""What is counted, for Prometheus.
+
+Hot paths add to plain integers and dictionaries; `Metrics.sync` carries these over to prometheus-client's counters
+once a second and at every scrape. With several workers prometheus-client shares them through files
+(`PROMETHEUS_MULTIPROC_DIR`), and any worker's `/metrics` adds them all up.
+
+No label ever carries a tenant, a job or anything else a client can choose.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class _Carried:
+    """One counter, brought up to date from a dictionary of totals by label value."""
+
+    def __init__(self, counter: Counter, read: Callable[[], Mapping[str, int]]) -> None:
+        self._counter = counter
+        self._read = read
+        self._last: dict[str, int] = {}
+
+    def sync(self) -> None:
+        for value, total in list(self._read().items()):
+            grown = total - self._last.get(value, 0)
+            if grown > 0:
+                self._counter.labels(value).inc(grown)
+                self._last[value] = total
+
+
+class Metrics:
+    """The metrics of one hub and of whoever feeds it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._carried: list[_Carried] = []
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+
+    def count(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
+        """Export a counter: `read` gives totals by the values of `label`, which must be few and our own."""
+        self._carried.append(_Carried(Counter(name, help, [label], registry=self._registry), read))
+
+    def gauge(self, name: str, help: str, read: Callable[[], float], *, lowest: bool = False) -> None:
+        """Export a gauge; of several workers the sum is told, or the `lowest`."""
+        gauge = Gauge(name, help, registry=self._registry, multiprocess_mode="livemin" if lowest else "livesum")
+        self._gauges.append((gauge, read))
+
+    def sync(self) -> None:
+        """Bring prometheus-client up to date."""
+        for carried in self._carried:
+            carried.sync()
+        for gauge, read in self._gauges:
+            gauge.set(read())
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format, every worker's share included."""
+        self.sync()
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
