@@ -1,37 +1,54 @@
 """The command line: `milepost serve`, `token`, `watch`, `pub`, `doctor`, `demo`.
 
-Each command lives in a module of its own, and imports what is heavy only when it is called.
+Each command is a function in a module of its name, imported only when it is called: `milepost pub` in a shell's loop
+must not wait for what `milepost serve` needs.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from milepost.demo import demo
-from milepost.doctor import doctor
-from milepost.errors import CommandError
-from milepost.pub import pub
-from milepost.serve import serve
-from milepost.token import token
-from milepost.watch import watch
+from milepost.errors import INTERRUPTED, CommandError
+
+COMMANDS: Final = ("serve", "token", "watch", "pub", "doctor", "demo")
+"""In the order of the help."""
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer has no public type for it
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.Typer(add_completion=False, context_settings=_SETTINGS)
+        command.command(cmd_name)(getattr(import_module(f"milepost.{cmd_name}"), cmd_name))
+        return typer.main.get_command(command)
+
+
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="milepost",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_SETTINGS,
 )
-for command in (serve, token, watch, pub, doctor, demo):
-    app.command()(command)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"milepost {version('milepost')}")
         raise typer.Exit
 
@@ -57,4 +74,4 @@ def main() -> None:
         sys.stderr.write(f"milepost: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -23,6 +23,7 @@ from milepost.nats_access import NatsAccess
 from milepost.verification import Verification
 
 if TYPE_CHECKING:
+    from milepost_hub.hub import Hub
     from rich.table import Table
 
 T = TypeVar("T")
@@ -59,9 +60,7 @@ def demo(
     ] = 0,
     secret: Annotated[
         str | None,
-        typer.Option(
-            "--jwt-secret", envvar="MILEPOST_JWT_SECRET", help="Secret of the tokens; by default a new one."
-        ),
+        typer.Option("--jwt-secret", envvar="MILEPOST_JWT_SECRET", help="Secret of the tokens; by default a new one."),
     ] = None,
 ) -> None:
     """Run a real job on an embedded nats-server, and watch it here over the hub's WebSocket.
@@ -99,12 +98,23 @@ def demo(
         )
 
         async def play() -> int:
-            async with composed(settings, listener):
+            async with composed(settings, listener) as hub:
+                await _arrival(hub)
                 return await _play(stage, interactive=interactive)
 
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             status = runner.run(play())
     raise typer.Exit(status)
+
+
+async def _arrival(hub: Hub) -> None:
+    """Wait until the hub has its NATS: what is published before that is seen by nobody."""
+    try:
+        async with asyncio.timeout(_LAST_WORDS):
+            while not hub.up:
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise CommandError("the hub cannot reach the embedded nats-server; see the log above") from None
 
 
 def _token(secret: str) -> str:
@@ -191,11 +201,10 @@ async def _run_job(stage: Stage, job: str) -> int:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-    typer.echo(f"{end_line(watched)} after {duration.clock(time.monotonic() - began)}\n")
-    if status == errors.OK:
-        _show_report(database)
-    else:
-        typer.echo(_log(stage, job), err=True)
+    if status != errors.OK:
+        raise CommandError(f"{end_line(watched)}; the job's own log:\n{_log(stage, job)}")
+    typer.echo(f"\nThe job took {duration.clock(time.monotonic() - began)}; from the database it has filled:\n")
+    _show_report(database)
     return status
 
 
@@ -276,7 +285,8 @@ def _show_report(database: Path) -> None:
 def _table(title: str, rows: list[tuple[str, int]]) -> Table:
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 1, 0, 0))
+    # no narrower than its title
+    table = Table(title=title, title_justify="left", box=None, show_header=False, min_width=len(title))
     table.add_column(overflow="fold")
     table.add_column(justify="right", style="cyan")
     for text, number in rows:

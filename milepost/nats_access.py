@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ssl
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ class NatsAccess(BaseModel):
     creds: Annotated[Path | None, OptionNames("--nats-creds", "NATS_CREDS")] = None
     """NATS credentials file; needs the package nkeys."""
     ca: Annotated[Path | None, OptionNames("--nats-ca", "NATS_CA")] = None
-    """PEM file of the authority that signed the server's certificate; turns TLS on."""
+    """PEM file of the authority that signed the server's certificate; by TLS or not at all."""
     cert: Annotated[Path | None, OptionNames("--nats-cert", "NATS_CERT")] = None
     """Our own certificate as a PEM file, where the server asks for one."""
     key: Annotated[Path | None, OptionNames("--nats-key", "NATS_KEY")] = None
@@ -57,6 +58,8 @@ class NatsAccess(BaseModel):
         """What nats-py's `connect` is told about user and TLS. UsageError when a file cannot be used."""
         options: dict[str, Any] = {"user": self.user, "password": self.password, "token": self.token}
         if self.creds is not None:
+            if importlib.util.find_spec("nkeys") is None:
+                raise UsageError("--nats-creds needs the package nkeys: pip install 'nats-py[nkeys]'")
             options["user_credentials"] = str(_existing("--nats-creds", self.creds))
         if self.encrypted:
             options["tls"] = self._tls()

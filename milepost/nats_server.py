@@ -228,9 +228,7 @@ class NatsServer:
             if child.ended.wait(_POLL):
                 raise NatsServerError(f"nats-server ended with {child.status}: {self._log_tail()}")
             if time.monotonic() > deadline:
-                raise NatsServerError(
-                    f"nats-server was not ready after {self._start_timeout:g} s: {self._log_tail()}"
-                )
+                raise NatsServerError(f"nats-server was not ready after {self._start_timeout:g} s: {self._log_tail()}")
 
     def _ready(self, child: _Child) -> bool:
         """Whether it has told its port and greets a connection there."""

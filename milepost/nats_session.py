@@ -29,16 +29,20 @@ class NatsSession:
     async def open(self) -> AsyncIterator[NatsSession]:
         """Connect, and close at the end. CommandError when that cannot be done."""
         import nats
+        from nats.aio.client import Client
 
+        from milepost.tls_client import TlsClient
+
+        self.client = TlsClient() if self._access.encrypted else Client()
         try:
-            self.client = await nats.connect(
+            await self.client.connect(
                 servers=self._access.servers,
                 name="milepost command line",
                 error_cb=self._complain,
                 connect_timeout=_CONNECT_SECONDS,
                 # 0 would try for ever, and the default for two minutes
                 max_reconnect_attempts=1,
-                reconnect_time_wait=0.1,
+                reconnect_time_wait=0,
                 allow_reconnect=False,
                 **self._access.credentials(),
             )
@@ -53,12 +57,6 @@ class NatsSession:
     def version(self) -> str:
         """The server's version, as `2.15.1`."""
         return str(self.client._server_info["version"])
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether this connection is TLS."""
-        # nats-py offers TLS only where the server asks for it, and says nowhere which it was
-        return bool(self.client._server_info.get("tls_required"))
 
     async def confirm(self) -> None:
         """Return when the server has taken everything sent so far. CommandError when it refused any."""

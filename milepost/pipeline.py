@@ -50,8 +50,7 @@ _INDEXES: Final = (
 QUERIES: Final = {
     "most used names": "SELECT word, count(*) FROM name GROUP BY word ORDER BY 2 DESC, 1 LIMIT 5",
     "in most files": (
-        "SELECT word, count(DISTINCT source) FROM name WHERE length(word) > 6 GROUP BY word "
-        "ORDER BY 2 DESC, 1 LIMIT 5"
+        "SELECT word, count(DISTINCT source) FROM name WHERE length(word) > 6 GROUP BY word ORDER BY 2 DESC, 1 LIMIT 5"
     ),
     "files with most names": (
         "SELECT path, count(*) FROM name JOIN source ON source.id = name.source GROUP BY path "
@@ -145,9 +144,7 @@ def _is_name(item: tokenize.TokenInfo) -> bool:
 def _load(job: Reporter, connection: sqlite3.Connection, files: Iterable[tuple[Source, list[Word]]]) -> None:
     with job.node(LOAD, _NAMES[LOAD], unit="rows") as node:
         for number, (source, words) in enumerate(files, start=1):
-            connection.execute(
-                "INSERT INTO source VALUES (?, ?, ?)", (number, source.path, len(source.content))
-            )
+            connection.execute("INSERT INTO source VALUES (?, ?, ?)", (number, source.path, len(source.content)))
             rows = ((number, word.line, word.word) for word in words)
             connection.executemany("INSERT INTO name VALUES (?, ?, ?)", rows)
             node.advance(len(words))
@@ -173,12 +170,8 @@ def _report(job: Reporter, connection: sqlite3.Connection) -> Report:
 def main(arguments: list[str] | None = None) -> int:
     """Run the job, reporting as the environment says; 0 when it completed."""
     parser = argparse.ArgumentParser(prog="python -m milepost.pipeline", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--root", type=Path, default=library(), help="where to look for .py files (%(default)s)"
-    )
-    parser.add_argument(
-        "--database", type=Path, default=Path("names.sqlite"), help="the file to fill (%(default)s)"
-    )
+    parser.add_argument("--root", type=Path, default=library(), help="where to look for .py files (%(default)s)")
+    parser.add_argument("--database", type=Path, default=Path("names.sqlite"), help="the file to fill (%(default)s)")
     given = parser.parse_args(arguments)
     given.database.unlink(missing_ok=True)
     try:

@@ -21,9 +21,7 @@ def pub(
     *,
     job: Annotated[str, typer.Argument(help="The job's id.", envvar="MILEPOST_JOB")],
     nats: NatsAccess,
-    tenant: Annotated[
-        str, typer.Option("--tenant", envvar="MILEPOST_TENANT", help="The tenant the job belongs to.")
-    ],
+    tenant: Annotated[str, typer.Option("--tenant", envvar="MILEPOST_TENANT", help="The tenant the job belongs to.")],
     status: Annotated[
         str | None,
         typer.Option(
@@ -39,19 +37,13 @@ def pub(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", envvar="MILEPOST_EVENT_NAME", help="The node's name; without --node the job's."
-        ),
+        typer.Option("--name", envvar="MILEPOST_EVENT_NAME", help="The node's name; without --node the job's."),
     ] = None,
-    rows: Annotated[
-        str | None, typer.Option("--rows", envvar="MILEPOST_EVENT_ROWS", help="How many are done.")
-    ] = None,
+    rows: Annotated[str | None, typer.Option("--rows", envvar="MILEPOST_EVENT_ROWS", help="How many are done.")] = None,
     total: Annotated[
         str | None, typer.Option("--total", envvar="MILEPOST_EVENT_TOTAL", help="How many there will be.")
     ] = None,
-    unit: Annotated[
-        str | None, typer.Option("--unit", envvar="MILEPOST_EVENT_UNIT", help="What is counted.")
-    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", envvar="MILEPOST_EVENT_UNIT", help="What is counted.")] = None,
     fraction: Annotated[
         float | None,
         typer.Option("--fraction", envvar="MILEPOST_EVENT_FRACTION", help="How much is done, from 0 to 1."),
@@ -135,9 +127,7 @@ def _checked(tenant: str, job: str, event: dict[str, Any]) -> tuple[str, bytes]:
         where = subject.progress(check_tenant(tenant), check_job(job))
         parse_event(data)
     except BadEvent as error:
-        raise UsageError(
-            f"this is no event: {error}; give --status, --fraction, --message or --json"
-        ) from error
+        raise UsageError(f"this is no event: {error}; give --status, --fraction, --message or --json") from error
     except ValueError as error:
         raise UsageError(str(error)) from error
     return where, data

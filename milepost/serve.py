@@ -25,6 +25,7 @@ from milepost.options import Group, expand
 from milepost.verification import Verification
 
 if TYPE_CHECKING:
+    from milepost_bridge.bridge import Bridge
     from milepost_hub.hub import Hub
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -94,9 +95,7 @@ def serve(
     ] = LogLevel.INFO,
     log_format: Annotated[
         LogFormat,
-        typer.Option(
-            "--log-format", envvar="MILEPOST_LOG_FORMAT", help="auto is text on a terminal and json off it."
-        ),
+        typer.Option("--log-format", envvar="MILEPOST_LOG_FORMAT", help="auto is text on a terminal and json off it."),
     ] = LogFormat.AUTO,
 ) -> None:
     """Serve WebSocket and HTTP: everything NATS carries, to every client that may see it.
@@ -204,9 +203,16 @@ async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIte
         )
         async with (
             Hub(settings.hub, verifier, listener) as hub,
-            Bridge(settings.nats.url, hub, settings=settings.bridge),
+            Bridge(settings.nats.url, hub, settings=settings.bridge) as bridge,
         ):
+            _export(hub, bridge)
             yield hub
+
+
+def _export(hub: Hub, bridge: Bridge) -> None:
+    """The bridge's counters among the hub's metrics."""
+    hub.metrics.count("milepost_bridge_messages", "What became of NATS messages.", "outcome", lambda: bridge.counts)
+    hub.metrics.gauge("milepost_bridge_connections", "Connections to NATS since the start.", lambda: bridge.connections)
 
 
 def run(settings: ServeSettings, listener: socket.socket, *, ready: Callable[[], None]) -> None:

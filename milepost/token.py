@@ -28,9 +28,7 @@ def token(
     ],
     job: Annotated[
         list[str] | None,
-        typer.Option(
-            "--job", envvar="MILEPOST_TOKEN_JOBS", help="Good for this job only; may be given many times."
-        ),
+        typer.Option("--job", envvar="MILEPOST_TOKEN_JOBS", help="Good for this job only; may be given many times."),
     ] = None,
     scope: Annotated[
         list[str] | None,
@@ -42,9 +40,7 @@ def token(
     ] = None,
     ttl: Annotated[
         str,
-        typer.Option(
-            "--ttl", envvar="MILEPOST_TOKEN_TTL", help="How long it is good for: 90s, 15m, 1h30m, 7d."
-        ),
+        typer.Option("--ttl", envvar="MILEPOST_TOKEN_TTL", help="How long it is good for: 90s, 15m, 1h30m, 7d."),
     ] = "1h",
     subject: Annotated[
         str | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -22,15 +21,11 @@ _EXIT_CODES: Final = {"completed": errors.OK, "failed": errors.FAILED, "cancelle
 
 Url = Annotated[
     str,
-    typer.Option(
-        "--url", envvar="MILEPOST_URL", help="The hub's address; http, https, ws and wss are all understood."
-    ),
+    typer.Option("--url", envvar="MILEPOST_URL", help="The hub's address; http, https, ws and wss are all understood."),
 ]
 Token = Annotated[
     str | None,
-    typer.Option(
-        "--token", envvar="MILEPOST_TOKEN", help="A token of the job's tenant; see `milepost token`."
-    ),
+    typer.Option("--token", envvar="MILEPOST_TOKEN", help="A token of the job's tenant; see `milepost token`."),
 ]
 
 
@@ -48,9 +43,7 @@ def watch(
     ] = None,
     raw: Annotated[
         bool,
-        typer.Option(
-            "--json/--no-json", envvar="MILEPOST_WATCH_JSON", help="Print the hub's messages as they are."
-        ),
+        typer.Option("--json/--no-json", envvar="MILEPOST_WATCH_JSON", help="Print the hub's messages as they are."),
     ] = False,
 ) -> None:
     """Watch a job: bars on a terminal, lines off it.
@@ -60,9 +53,7 @@ def watch(
     from milepost_reporter.names import check_job
 
     if not token:
-        raise UsageError(
-            "no token: set MILEPOST_TOKEN, or give --token; `milepost token --tenant NAME` makes one"
-        )
+        raise UsageError("no token: set MILEPOST_TOKEN, or give --token; `milepost token --tenant NAME` makes one")
     try:
         job = check_job(job)
         seconds = None if timeout is None else duration.parse(timeout)
@@ -133,6 +124,8 @@ async def follow(
 
 def end_line(watched: WatchedJob) -> str:
     """How the job ended, for people: its error if it had one."""
+    from milepost.watched_job import plain
+
     snapshot = watched.state.snapshot()
     error = (snapshot["error"] or {}).get("message")
-    return f"{watched.name}: {watched.state.status}" + (f": {json.dumps(error)}" if error else "")
+    return f"{watched.name}: {watched.state.status}" + (f": {plain(error)}" if error else "")

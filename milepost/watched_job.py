@@ -75,16 +75,21 @@ class WatchedJob:
                 return self._progress(message, now, at)
             case "subscribed":
                 self.durable = bool(message.get("durable"))
-                self.upstream = str(message.get("upstream", "up"))
+                return self._upstream(message.get("upstream", "up"))
             case "upstream":
-                self.upstream = str(message.get("status"))
-                said = "is back" if self.upstream == "up" else "is away: nothing arrives until it is back"
-                return News([f"the hub's NATS {said}"])
+                return self._upstream(message.get("status"))
             case "error":
                 return News([f"the hub says: {plain(str(message.get('message')))}"])
             case "token.expiring":
                 return News(["the token expires soon"])
         return News()
+
+    def _upstream(self, status: object) -> News:
+        before, self.upstream = self.upstream, "up" if status == "up" else "down"
+        if self.upstream == before:
+            return News()
+        said = "is back" if self.upstream == "up" else "is away: nothing arrives until it is back"
+        return News([f"the hub's NATS {said}"])
 
     def _progress(self, message: dict[str, Any], now: float, at: datetime) -> News:
         try:

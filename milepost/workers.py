@@ -130,9 +130,7 @@ class Workers:
         """Wait for whatever happens next, and see to it."""
         now = time.monotonic()
         due = [worker.retry_at - now for worker in self._workers if worker.process is None]
-        sentinels = {
-            worker.process.sentinel: worker for worker in self._workers if worker.process is not None
-        }
+        sentinels = {worker.process.sentinel: worker for worker in self._workers if worker.process is not None}
         news = {worker.news: worker for worker in self._workers if worker.news is not None}
         happened: list[Any] = wait([stopped, *sentinels, *news], timeout=max(min(due), 0) if due else None)
         for item in happened:
@@ -145,9 +143,7 @@ class Workers:
     def _crashed(self, worker: Worker) -> None:
         status = worker.bury()
         if not self._announced and not any(each.ready for each in self._workers):
-            raise CommandError(
-                f"worker {worker.number} ended with {status} before it served; its log says why"
-            )
+            raise CommandError(f"worker {worker.number} ended with {status} before it served; its log says why")
         seconds = max(worker.retry_at - time.monotonic(), 0)
         logger.error("worker %d ended with %s; starting it again in %.1f s", worker.number, status, seconds)
 

@@ -103,9 +103,7 @@ def test_what_is_no_event_is_told_before_anything_is_sent(arguments: list[str], 
 
 
 def test_nats_away_is_told_in_one_line() -> None:
-    ended = milepost(
-        "pub", "1", "--tenant", "a", "--status", "running", "--nats", "nats://u:pass@127.0.0.1:1"
-    )
+    ended = milepost("pub", "1", "--tenant", "a", "--status", "running", "--nats", "nats://u:pass@127.0.0.1:1")
     assert ended.returncode == 1
     assert "cannot be reached" in ended.stderr
     assert "NATS_URL" in ended.stderr
