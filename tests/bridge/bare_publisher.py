@@ -23,9 +23,7 @@ class BarePublisher:
     ) -> None:
         self._socket.close()
 
-    def publish(
-        self, subject: bytes, payload: bytes, headers: bytes | None = None, reply: bytes = b""
-    ) -> bool:
+    def publish(self, subject: bytes, payload: bytes, headers: bytes | None = None, reply: bytes = b"") -> bool:
         """Publish and wait until the server has taken it in; False when it refused."""
         names = b" ".join(filter(None, (subject, reply)))
         if headers is None:

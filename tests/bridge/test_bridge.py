@@ -331,9 +331,7 @@ async def test_a_hanging_server_is_told_and_the_stream_goes_on(nats_server: Nats
         await eventually_async(lambda: sink.deliveries)
 
 
-async def test_without_nats_it_starts_and_waits(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_without_nats_it_starts_and_waits(nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     """Entering does not block; one line tells of it; interest heard meanwhile is kept."""
     caplog.set_level(logging.WARNING, "milepost_bridge")
     nats_server.kill()

@@ -37,9 +37,7 @@ async def connected(server: NatsServer, messages: list[Message]) -> WireClient:
 
 
 @pytest.mark.parametrize("message", HOSTILE, ids=lambda message: message[1][:30])
-async def test_whatever_is_published_arrives_and_so_does_the_next(
-    shared_nats: NatsServer, message: Message
-) -> None:
+async def test_whatever_is_published_arrives_and_so_does_the_next(shared_nats: NatsServer, message: Message) -> None:
     """No bytes in a subject, a reply, a header or a payload end the reading."""
     messages: list[Message] = []
     client = await connected(shared_nats, messages)
@@ -103,9 +101,7 @@ async def test_the_stream_may_be_cut_anywhere(
     assert got == [message[:3] for message in sent]
 
 
-@pytest.mark.parametrize(
-    "line", [b"MSG a", b"MSG a 1 x", b"HMSG a 1 9 3", b"HMSG a 1 -1 3", b"MSG a 1 -5", b"HELLO"]
-)
+@pytest.mark.parametrize("line", [b"MSG a", b"MSG a 1 x", b"HMSG a 1 9 3", b"HMSG a 1 -1 3", b"MSG a 1 -5", b"HELLO"])
 async def test_what_is_not_nats_is_an_error(line: bytes) -> None:
     """nats-py ends the connection for it."""
     with pytest.raises(ProtocolError):

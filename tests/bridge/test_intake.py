@@ -11,9 +11,7 @@ from milepost_bridge.complaints import Complaints
 from milepost_bridge.intake import Intake
 from milepost_bridge.settings import BridgeSettings
 
-ORIGINAL = (
-    b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing"}'
-)
+ORIGINAL = b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing"}'
 SUBJECT = b"tenant.acme.job.7.progress"
 END = b'{"kind":"job","status":"completed"}'
 
@@ -90,9 +88,7 @@ def test_what_carries_no_event_is_passed_over(intake: Intake, leaf: bytes) -> No
         (b'{"kind":"result","data":1}', None),
     ],
 )
-def test_only_progress_may_be_conflated_and_by_its_node(
-    intake: Intake, payload: bytes, key: str | None
-) -> None:
+def test_only_progress_may_be_conflated_and_by_its_node(intake: Intake, payload: bytes, key: str | None) -> None:
     """1 and "1" are two nodes; a job's own progress is one more; every other kind is kept."""
     taken = intake.take(SUBJECT, payload, None)
     assert taken is not None
@@ -274,12 +270,8 @@ blocks = st.one_of(
     st.binary(max_size=80),
     st.lists(
         st.tuples(
-            st.sampled_from(
-                [b"Milepost-Reporter", b"Milepost-Count", b"Nats-Subject", b"Milepost-Tenant", b"Status"]
-            ),
-            st.one_of(
-                st.binary(max_size=12), st.sampled_from([b"acme", b"1", b"tenant.acme.job.7.progress"])
-            ),
+            st.sampled_from([b"Milepost-Reporter", b"Milepost-Count", b"Nats-Subject", b"Milepost-Tenant", b"Status"]),
+            st.one_of(st.binary(max_size=12), st.sampled_from([b"acme", b"1", b"tenant.acme.job.7.progress"])),
         ),
         max_size=5,
     ).map(lambda fields: b"NATS/1.0\r\n" + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"),

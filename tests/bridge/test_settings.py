@@ -13,9 +13,7 @@ def test_defaults_stand_alone() -> None:
     """Nothing needs to be set; no credentials and no TLS are sent then."""
     options = BridgeSettings().connect_options()
     assert options["name"] == "milepost-bridge"
-    assert (options["user"], options["password"], options["token"], options["user_credentials"]) == (
-        None,
-    ) * 4
+    assert (options["user"], options["password"], options["token"], options["user_credentials"]) == (None,) * 4
     assert "tls" not in options
 
 

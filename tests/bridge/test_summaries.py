@@ -17,9 +17,7 @@ from milepost_reporter.event import parse_event
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def take(
-    summaries: Summaries, now: float, tenant: str = "acme", job: str = "7", **fields: object
-) -> Summary | None:
+def take(summaries: Summaries, now: float, tenant: str = "acme", job: str = "7", **fields: object) -> Summary | None:
     event = parse_event(json.dumps(fields or {"fraction": 0.5}).encode())
     return summaries.take(Taken(tenant, job, event, None, False), START + timedelta(seconds=now), now)
 
@@ -115,11 +113,7 @@ def test_a_forgotten_tenant_is_told_no_more() -> None:
     assert len(summaries) == 1
 
 
-@given(
-    st.lists(
-        st.tuples(st.floats(0, 2, allow_nan=False), st.sampled_from(["1", "2"]), st.floats(0, 1)), max_size=40
-    )
-)
+@given(st.lists(st.tuples(st.floats(0, 2, allow_nan=False), st.sampled_from(["1", "2"]), st.floats(0, 1)), max_size=40))
 def test_never_two_in_an_interval_and_never_without_the_last(steps: list[tuple[float, str, float]]) -> None:
     """Whatever the timing, summaries of a job are a second apart and end with its latest state."""
     summaries = make()
