@@ -45,21 +45,22 @@ class Relay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         other: asyncio.StreamWriter | None = None
-        with contextlib.suppress(OSError):
+        try:
             if self.open:
                 from_server, other = await asyncio.open_connection("127.0.0.1", self._target)
                 both = {
                     asyncio.ensure_future(_pass_on(reader, other)),
                     asyncio.ensure_future(_pass_on(from_server, writer)),
                 }
-                try:
-                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for task in both:
-                        task.cancel()
-        for end in (writer, other):
-            if end is not None:
-                end.transport.abort()
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                for task in both:
+                    task.cancel()
+        except OSError:
+            return
+        finally:
+            for end in (writer, other):
+                if end is not None:
+                    end.transport.abort()
 
 
 async def _cancel_others() -> None:

@@ -1,13 +1,11 @@
-"""A reader of what jobs publish: a nats-py client in a thread of its own."""
+"""A reader of what jobs publish: a bare socket in a thread of its own, so that nothing read is ever lost."""
 
-import asyncio
 import json
+import socket
 import threading
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-
-import nats
-from nats.aio.msg import Msg
+from typing import Any, BinaryIO, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from tests.waiting import eventually
 
@@ -32,24 +30,38 @@ class Subscriber:
 
     def __init__(self, url: str, tenant: str, messages: list[Received] | None = None) -> None:
         self.messages: list[Received] = [] if messages is None else messages
-        self._url = url
+        self._url = urlsplit(url)
         self._subject = f"tenant.{tenant}.>"
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._socket: socket.socket
+        self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
+        self._socket = socket.create_connection((self._url.hostname, self._url.port), timeout=10)
+        self._stream: BinaryIO = self._socket.makefile("rb")
+        self._stream.readline()
+        options: dict[str, object] = {"verbose": False, "headers": True}
+        if self._url.username:
+            options |= {"user": self._url.username, "pass": self._url.password}
+        self._socket.sendall(f"CONNECT {json.dumps(options)}\r\nSUB {self._subject} 1\r\nPING\r\n".encode())
+        assert self._stream.readline() == b"PONG\r\n"
+        self._socket.settimeout(None)
         self._thread.start()
-        assert self._ready.wait(10)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        # Ends the reading where it is; after the server's own end, it has read to that.
+        if self._thread.is_alive() and not self.ended(0.0):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self._loop.close()
+        self._stream.close()
+        self._socket.close()
+
+    def ended(self, timeout: float = 20) -> bool:
+        """Whether everything up to the server's end has been read, within `timeout` seconds."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     @property
     def once(self) -> list[Received]:
@@ -69,25 +81,28 @@ class Subscriber:
         """The first event with these fields, when it has come."""
         return eventually(lambda: self.of(**fields), timeout)[0]
 
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._receive())
-
-    async def _receive(self) -> None:
-        async def quiet(_: Exception) -> None:
+    def _read(self) -> None:
+        try:
+            while line := self._stream.readline():
+                self._take(line)
+        except OSError:
             return
 
-        client = await nats.connect(self._url, allow_reconnect=False, error_cb=quiet)
-        await client.subscribe(self._subject, cb=self._take, pending_msgs_limit=0, pending_bytes_limit=0)
-        await client.flush()
-        self._ready.set()
-        await self._stop.wait()
-        if client.is_connected:
-            await client.drain()
+    def _take(self, line: bytes) -> None:
+        words = line.split()
+        if words[0] == b"PING":
+            self._socket.sendall(b"PONG\r\n")
+        elif words[0] in (b"MSG", b"HMSG"):
+            body = self._stream.read(int(words[-1]) + 2)
+            size = int(words[-2]) if words[0] == b"HMSG" else 0
+            if len(body) == int(words[-1]) + 2:
+                self.messages.append(_received(words[1].decode(), body[:size].decode(), body[size:-2]))
 
-    async def _take(self, message: Msg) -> None:
-        headers = message.headers or {}
-        reporter, number = headers.get("Milepost-Reporter", ""), int(headers.get("Milepost-Count", 0))
-        self.messages.append(Received(message.subject, reporter, number, headers, message.data))
+
+def _received(subject: str, head: str, payload: bytes) -> Received:
+    headers = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
+    number = int(headers.get("Milepost-Count", 0))
+    return Received(subject, headers.get("Milepost-Reporter", ""), number, headers, payload)
 
 
 def once(messages: list[Received]) -> list[Received]:

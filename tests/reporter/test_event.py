@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from milepost_reporter.event import MAX_PAYLOAD, BadEvent, parse_event
 
 ORIGINAL = (
-    b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, '
-    b'"message": "Processing rows..."}'
+    b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing rows..."}'
 )
 
 

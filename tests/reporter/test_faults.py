@@ -29,9 +29,7 @@ def messages_of(received: list[Received], prefix: str) -> list[str]:
     return [m for message in once(received) if (m := message.event.get("message") or "").startswith(prefix)]
 
 
-def test_absent_from_the_start_then_arriving(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_absent_from_the_start_then_arriving(nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     """One warning, one info, and everything that was kept arrives. Nobody listens until the relay does."""
     caplog.set_level("INFO")
     port = _free_port()
@@ -119,6 +117,7 @@ def test_killed_and_restarted_under_load(nats_server: NatsServer, caplog: pytest
                 nats_server.kill()
                 relay.open = False
                 eventually(lambda: not job.stats.connected)
+                assert subscriber.ended()
                 subscriber.__exit__(None, None, None)
                 nats_server.start()
                 subscriber = Subscriber(nats_server.url, TENANT, received)
@@ -197,9 +196,7 @@ def test_an_unread_megabyte_does_not_hold_up_what_comes_after(nats_server: NatsS
     assert [e["data"]["name"] for e in subscriber.of(kind="artifact")] == [f"a{n}" for n in range(4_000)]
 
 
-def test_close_keeps_its_bound_while_stopped(
-    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_close_keeps_its_bound_while_stopped(nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     """It returns although nothing was confirmed, says so, and its thread has ended."""
     with Subscriber(nats_server.url, TENANT) as subscriber, reporter(nats_server.url) as job:
         job.log("x")

@@ -73,9 +73,7 @@ def _reap(child: int) -> int:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_children_report_to_the_same_job(
-    shared_nats: NatsServer, subscriber: Subscriber, method: str
-) -> None:
+def test_children_report_to_the_same_job(shared_nats: NatsServer, subscriber: Subscriber, method: str) -> None:
     """Under ids of their own; start and end are told once, by the parent."""
     context: BaseContext = multiprocessing.get_context(method)
     with reporter(shared_nats) as job:
@@ -135,9 +133,7 @@ def test_a_child_may_end_the_job_when_asked(shared_nats: NatsServer, subscriber:
     assert job.close()
 
 
-def test_a_fork_in_the_middle_of_other_threads_reporting(
-    shared_nats: NatsServer, subscriber: Subscriber
-) -> None:
+def test_a_fork_in_the_middle_of_other_threads_reporting(shared_nats: NatsServer, subscriber: Subscriber) -> None:
     """Whatever lock another thread held at that moment, the child has its own."""
     stop = threading.Event()
     with reporter(shared_nats) as job:
@@ -160,9 +156,7 @@ def test_a_fork_in_the_middle_of_other_threads_reporting(
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_pool_has_one_handle_for_each_process(
-    shared_nats: NatsServer, subscriber: Subscriber, method: str
-) -> None:
+def test_a_pool_has_one_handle_for_each_process(shared_nats: NatsServer, subscriber: Subscriber, method: str) -> None:
     """However many tasks carry the reporter, and everything is sent when the pool ends."""
     with reporter(shared_nats) as job:
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:

@@ -171,9 +171,7 @@ def test_the_newest_value_gets_out_without_another_call(
     job.close()
 
 
-def test_a_tight_loop_is_sampled_not_sent(
-    shared_nats: NatsServer, tenant: str, subscriber: Subscriber
-) -> None:
+def test_a_tight_loop_is_sampled_not_sent(shared_nats: NatsServer, tenant: str, subscriber: Subscriber) -> None:
     """At most one event per node and interval: with an endless interval, the first and the last."""
     with reporter(shared_nats, tenant, interval=3_600) as job:
         with job.node(1, "Load") as node:
@@ -275,9 +273,7 @@ async def test_a_cancelled_task_is_a_cancelled_job(
     assert (await asyncio.to_thread(ended, subscriber))["status"] == "cancelled"
 
 
-def test_threads_share_a_reporter_and_a_node(
-    shared_nats: NatsServer, tenant: str, subscriber: Subscriber
-) -> None:
+def test_threads_share_a_reporter_and_a_node(shared_nats: NatsServer, tenant: str, subscriber: Subscriber) -> None:
     """No count is lost between them, and each thread's own log stays in order."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
@@ -482,9 +478,7 @@ def test_a_password_is_not_told_with_a_mistake() -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_without_with_nothing_is_begun_or_ended(
-    shared_nats: NatsServer, tenant: str, subscriber: Subscriber
-) -> None:
+def test_without_with_nothing_is_begun_or_ended(shared_nats: NatsServer, tenant: str, subscriber: Subscriber) -> None:
     job = reporter(shared_nats, tenant)
     job.log("x")
     assert job.close()
@@ -543,9 +537,7 @@ def test_an_environment_that_is_not_enough_makes_a_reporter_that_does_nothing(
 
 def test_what_the_environment_says_wrongly_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
     whole = {"NATS_URL": "nats://127.0.0.1:1", "MILEPOST_TENANT": "a", "MILEPOST_JOB": "1"}
-    job = Reporter.from_env(
-        {**whole, "MILEPOST_RUN": "x", "MILEPOST_MODE": "loud", "MILEPOST_INTERVAL": "-1"}
-    )
+    job = Reporter.from_env({**whole, "MILEPOST_RUN": "x", "MILEPOST_MODE": "loud", "MILEPOST_INTERVAL": "-1"})
     assert job.enabled
     assert job.run == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
@@ -582,9 +574,7 @@ def test_credentials(tmp_path: Path, tenant: str) -> None:
             assert ended(subscriber)["status"] == "completed"
 
 
-def test_a_wrong_password_is_warned_of_once(
-    tmp_path: Path, tenant: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_wrong_password_is_warned_of_once(tmp_path: Path, tenant: str, caplog: pytest.LogCaptureFixture) -> None:
     config = tmp_path / "auth.conf"
     config.write_text("authorization { token: right }")
     with NatsServer(config=config) as server:
@@ -599,9 +589,7 @@ def test_a_wrong_password_is_warned_of_once(
 
 def test_a_missing_permission_is_told(tmp_path: Path, tenant: str, caplog: pytest.LogCaptureFixture) -> None:
     config = tmp_path / "auth.conf"
-    config.write_text(
-        'authorization { users: [{user: job, password: secret, permissions: {publish: ["other.>"]}}] }'
-    )
+    config.write_text('authorization { users: [{user: job, password: secret, permissions: {publish: ["other.>"]}}] }')
     with NatsServer(config=config) as server:
         with reporter(server, tenant, user="job", password="secret") as job:
             for _ in range(50):

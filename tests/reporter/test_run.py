@@ -38,12 +38,8 @@ def node(run: int | None = None) -> Event:
             [(node(), LIVE), (job("queued", 2), LIVE), (job("completed", 1), LATE), (job("failed"), END)],
             id="a higher run closes the one before",
         ),
-        pytest.param(
-            [(job("completed", 3), END), (node(2), LATE), (node(3), LATE)], id="an end of a run never opened"
-        ),
-        pytest.param(
-            [(node(5), LIVE), (node(), LIVE), (node(4), LATE)], id="the first event may be any run's"
-        ),
+        pytest.param([(job("completed", 3), END), (node(2), LATE), (node(3), LATE)], id="an end of a run never opened"),
+        pytest.param([(node(5), LIVE), (node(), LIVE), (node(4), LATE)], id="the first event may be any run's"),
         pytest.param([(job("running", 2), LIVE), (job("running", 2), LIVE)], id="opened twice"),
         pytest.param(
             [(node(1), LIVE), (node(2), LIVE), (job("running", 2), LIVE), (node(1), LATE)],

@@ -68,9 +68,7 @@ def test_nodes_and_artifacts_are_bounded() -> None:
     """The oldest go first, so that a job of endless nodes stays small."""
     nodes = reduced([{"nodeId": number, "status": "running"} for number in range(MAX_NODES + 5)])
     assert len(nodes.snapshot()["nodes"]) <= MAX_NODES
-    artifacts = reduced(
-        [{"kind": "artifact", "data": {"name": str(n), "uri": "u"}} for n in range(MAX_ARTIFACTS + 5)]
-    )
+    artifacts = reduced([{"kind": "artifact", "data": {"name": str(n), "uri": "u"}} for n in range(MAX_ARTIFACTS + 5)])
     assert artifacts.snapshot()["artifacts"][0]["name"] == "5"
 
 
