@@ -41,9 +41,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure Milepost against others."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Milepost against others.")
     parser.add_argument("--quick", action="store_true", help="one short round, smaller figures")
     names = [each.name.lower() for each in SERVERS]
     parser.add_argument("--only", action="append", choices=names, help="only this server (repeatable)")

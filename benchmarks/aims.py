@@ -57,8 +57,6 @@ def _ratio(results: Results, scenario: str, basis: Basis, least: float) -> Aim:
 
 
 def _latency(results: Results, scenario: str, number: int, name: str) -> Aim:
-    hub, gateway = (
-        results.median(scenario, one, lambda run: run.latency_ms[number]) for one in (HUB, GATEWAY)
-    )
+    hub, gateway = (results.median(scenario, one, lambda run: run.latency_ms[number]) for one in (HUB, GATEWAY))
     what = f"{scenario}: {name} against the gateway's"
     return Aim(what, f"<= {gateway:.1f} ms", f"{hub:.1f} ms", hub <= gateway)

@@ -35,9 +35,7 @@ class Bench:
         steps = list(self._steps())
         start = time.monotonic()
         for number, (name, step) in enumerate(steps, 1):
-            self._console.print(
-                f"[dim]{number:3}/{len(steps)} {time.monotonic() - start:4.0f} s[/] {name} … ", end=""
-            )
+            self._console.print(f"[dim]{number:3}/{len(steps)} {time.monotonic() - start:4.0f} s[/] {name} … ", end="")
             try:
                 self._console.print(step())
             except (WrongDeliveryError, ChildFailedError, NatsServerError) as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.child import Child, ChildFailedError
 from benchmarks.contestant import Contestant, Running, running
 from benchmarks.load import LoadClient, publisher
-from benchmarks.usage import cpu_seconds
+from benchmarks.usage import busy_seconds, cpu_seconds
 
 _SETTLE = 0.3
 _TAIL = 0.2
@@ -48,6 +49,7 @@ class FanRun:
         cpu: cores the serving process used (nats-server itself for the gateway).
         nats_cpu: cores nats-server used.
         client_cpu: cores the load client used.
+        elsewhere: cores taken by whatever else ran on this machine, which disturbs the run.
         latency_ms: p50, p99 and maximum, from the publisher's write to the load client's read.
         kept_up: everything published arrived, and the window delivered what was offered.
         trouble: why a run has no complete figures; None when it has.
@@ -58,9 +60,35 @@ class FanRun:
     cpu: float
     nats_cpu: float
     client_cpu: float
+    elsewhere: float
     latency_ms: tuple[float, float, float]
     kept_up: bool
     trouble: str | None = None
+
+
+class _Cpu(NamedTuple):
+    """CPU seconds so far, or over a window cores."""
+
+    server: float
+    nats: float
+    client: float
+    publisher: float
+    machine: float
+
+    @classmethod
+    def now(cls, server: Running, client: Child, source: Child) -> _Cpu:
+        return cls(
+            server=cpu_seconds(server.pid),
+            nats=cpu_seconds(server.nats_pid),
+            client=cpu_seconds(client.pid),
+            publisher=cpu_seconds(source.pid),
+            machine=busy_seconds(),
+        )
+
+    def ours(self, server: Running) -> tuple[float, ...]:
+        """What this run used itself; the gateway is nats-server."""
+        nats = 0.0 if server.pid == server.nats_pid else self.nats
+        return self.server, nats, self.client, self.publisher
 
 
 class WrongDeliveryError(Exception):
@@ -76,7 +104,7 @@ def measure(contestant: Contestant, load: Load) -> FanRun:
         except ChildFailedError as error:
             if contestant is Contestant.HUB or error.kind not in _OVERLOAD_KINDS:
                 raise WrongDeliveryError(f"{contestant.value}: {error}") from error
-            return FanRun(contestant, 0, 0, 0, 0, (0, 0, 0), kept_up=False, trouble=str(error))
+            return FanRun(contestant, 0, 0, 0, 0, 0, (0, 0, 0), kept_up=False, trouble=str(error))
 
 
 def measure_plain(load: Load) -> float:
@@ -101,25 +129,23 @@ def _measure(stack: ExitStack, server: Running, load: Load) -> FanRun:
     source = stack.enter_context(publisher(server, jobs=load.jobs, rate=load.rate, total=load.total))
     source.answer("started", 10)
     time.sleep(load.warm_up)
-    begin, cpu_begin = clients.mark(), _cpu(server)
+    begin, cpu_begin = clients.mark(), _Cpu.now(server, clients, source)
     time.sleep(load.window)
-    end, cpu_end = clients.mark(), _cpu(server)
+    end, cpu_end = clients.mark(), _Cpu.now(server, clients, source)
     seconds = (end.ns - begin.ns) / 1e9
+    cpu = _Cpu(*((after - before) / seconds for before, after in zip(cpu_begin, cpu_end, strict=True)))
     delivered = (end.delivered - begin.delivered) / seconds
     complete = _complete(server, clients, source, load)
     return FanRun(
         contestant=server.contestant,
         delivered=delivered,
-        cpu=(cpu_end[0] - cpu_begin[0]) / seconds,
-        nats_cpu=(cpu_end[1] - cpu_begin[1]) / seconds,
-        client_cpu=(end.cpu - begin.cpu) / seconds,
+        cpu=cpu.server,
+        nats_cpu=cpu.nats,
+        client_cpu=cpu.client,
+        elsewhere=max(0.0, cpu.machine - sum(cpu.ours(server))),
         latency_ms=(end.p50_ms, end.p99_ms, end.max_ms),
         kept_up=complete and delivered > 0.98 * load.offered,
     )
-
-
-def _cpu(server: Running) -> tuple[float, float]:
-    return cpu_seconds(server.pid), cpu_seconds(server.nats_pid)
 
 
 def _complete(server: Running, clients: LoadClient, source: Child, load: Load) -> bool:

@@ -18,12 +18,10 @@ class Mark:
 
     Attributes:
         ns: the moment, on the monotonic clock.
-        cpu: CPU seconds the load client itself has used.
     """
 
     delivered: int
     ns: int
-    cpu: float
     p50_ms: float
     p99_ms: float
     max_ms: float

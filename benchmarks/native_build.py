@@ -36,9 +36,7 @@ def install_compiler() -> list[str]:
     try:
         subprocess.run([*command, "--constraint", str(constraints), "ziglang"], check=True)
     except subprocess.CalledProcessError as error:
-        raise NoCompilerError(
-            "no C compiler: install one (`cc`), or make `pip install ziglang` work"
-        ) from error
+        raise NoCompilerError("no C compiler: install one (`cc`), or make `pip install ziglang` work") from error
     importlib.invalidate_caches()
     compiler = find_compiler()
     if compiler is None:

@@ -39,9 +39,7 @@ def make_accounts() -> Accounts:
     account_jwt = _jwt(operator, operator_id, account_id, {"type": "account", "limits": account_limits})
     user_claims = {"type": "user", "bearer_token": True, **unlimited}
     user_jwt = _jwt(account, account_id, _public(user, _USER), user_claims)
-    config = (
-        f"operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account_id}: {account_jwt} }}\n"
-    )
+    config = f"operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account_id}: {account_jwt} }}\n"
     return Accounts(config, user_jwt)
 
 

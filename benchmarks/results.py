@@ -114,9 +114,7 @@ class Results:
             ]
             for scenario, rounds in self.fan.items()
         }
-        lists = {
-            name: [asdict(run) for run in getattr(self, name)] for name in ("memory", "connects", "idle_jobs")
-        }
+        lists = {name: [asdict(run) for run in getattr(self, name)] for name in ("memory", "connects", "idle_jobs")}
         return {"fan": fan, **lists, "failures": self.failures}
 
 

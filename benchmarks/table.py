@@ -45,6 +45,7 @@ def _fan_table(results: Results, scenario: str) -> Table:
         "keeps\nup",
         "nats\ncores",
         "client\ncores",
+        "else-\nwhere",
         *(f"ratio,\n{basis.value}" for basis in Basis),
     )
     seen = {name: None for each in results.fan[scenario] for name in each.runs}
@@ -72,6 +73,7 @@ def _fan_row(results: Results, scenario: str, contestant: Contestant) -> list[st
         "yes" if kept_up == len(rounds) else f"{kept_up} of {len(rounds)}",
         middle(lambda run: run.nats_cpu, 2),
         middle(lambda run: run.client_cpu, 2),
+        middle(lambda run: run.elsewhere, 2),
         *(_ratio(results, scenario, contestant, basis) for basis in Basis),
     ]
 
@@ -109,9 +111,7 @@ def _connect_table(results: Results) -> Table:
 
 
 def _idle_jobs_table(results: Results) -> Table:
-    table = _table(
-        "One busy job beside idle ones", "server", "idle jobs", "CPU µs an event", "background cores"
-    )
+    table = _table("One busy job beside idle ones", "server", "idle jobs", "CPU µs an event", "background cores")
     for run in results.idle_jobs:
         cells = (f"{run.idle_jobs:,}", f"{run.event_us:.1f}", f"{run.background:.3f}")
         table.add_row(run.contestant.value, *cells)

@@ -21,6 +21,13 @@ def pss_bytes(pid: int) -> int:
     return sum(_own_pss_bytes(each) for each in _family(pid))
 
 
+def busy_seconds() -> float:
+    """CPU seconds of the whole machine so far, taken by anybody; the hypervisor's share is in it too."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
 def _family(pid: int) -> list[int]:
     return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
