@@ -274,6 +274,7 @@ class Connection(asyncio.Protocol):
             grant = self._hub.verifier.verify(token)
         except KeysNotReady:
             self._verifying = True
+            self.session.verifying()
             self.transport.pause_reading()
             self._hub.spawn(self._verify_later(token, id, told=told))
         except TokenError as error:

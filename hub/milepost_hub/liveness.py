@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
 
 from milepost_hub.settings import HubSettings
@@ -21,12 +22,14 @@ class Due(Enum):
 class Liveness:
     """The clocks of one connection. Times are seconds on one monotonic clock."""
 
-    __slots__ = ("last_pong", "last_sent", "next_ping", "stuck_since")
+    __slots__ = ("_pinged", "last_pong", "last_sent", "next_ping", "stuck_since")
 
     def __init__(self, settings: HubSettings, now: float) -> None:
         self.last_pong = now
         self.last_sent = now
         self.next_ping = now + settings.ping_interval
+        # The oldest ping that has no pong yet, if later than the last pong.
+        self._pinged = now
         self.stuck_since: float | None = None
         """Since when the transport takes nothing, as told by `pause_writing`; None while it does."""
 
@@ -35,11 +38,13 @@ class Liveness:
         if self.stuck_since is not None:
             # Whoever does not read gets neither ping nor heartbeat: they would only pile up.
             return [Due.STUCK] if now >= self.stuck_since + settings.write_wait else []
-        if now >= self.last_pong + settings.pong_timeout:
+        if now >= self._dead_at(settings):
             return [Due.DEAD]
         due = []
         if now >= self.next_ping:
             self.next_ping = now + settings.ping_interval
+            if self._pinged <= self.last_pong:
+                self._pinged = now
             due.append(Due.PING)
         if now >= self.last_sent + settings.heartbeat_interval:
             self.last_sent = now
@@ -53,5 +58,11 @@ class Liveness:
         return min(
             self.next_ping,
             self.last_sent + settings.heartbeat_interval,
-            self.last_pong + settings.pong_timeout,
+            self._dead_at(settings),
         )
+
+    def _dead_at(self, settings: HubSettings) -> float:
+        # Only a ping can be left without a pong: who was stuck when one was due has yet to get it.
+        if self._pinged <= self.last_pong:
+            return math.inf
+        return self._pinged + settings.pong_timeout - settings.ping_interval

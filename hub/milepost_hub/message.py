@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from milepost_hub.action import ALL_JOBS, MessageId
 from milepost_hub.job_id import write_job_id
 
+_LAST = 253_402_300_799.0
+"""The end of the year 9999, the last that RFC 3339 can write; a token's `exp` may be that, and leeway comes on top."""
+
 
 def progress_head(job: str) -> bytes:
     """What stands before the payload of a `job.progress`; behind it stands a closing brace."""
@@ -54,8 +57,8 @@ def error(code: str, message: str, id: MessageId = None) -> bytes:
 
 
 def rfc3339(at: float) -> str:
-    """Unix seconds as RFC 3339 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Unix seconds as RFC 3339 in UTC, with milliseconds; the end of the year 9999 for whatever is beyond."""
+    return datetime.fromtimestamp(min(at, _LAST), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _status(up: bool) -> str:

@@ -9,6 +9,7 @@ follows, and never touches another client.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -110,6 +111,8 @@ class Session:
 
     def spend(self, settings: HubSettings, now: float) -> list[Effect]:
         """Any frame has come, pings included: is it one too many?"""
+        if self.state is State.CLOSED:
+            return []
         full = settings.max_messages_per_second * _BURST_SECONDS
         earned = max(0.0, now - self._counted_at) * settings.max_messages_per_second
         self._allowance = min(full, self._allowance + earned)
@@ -122,10 +125,14 @@ class Session:
 
     def binary(self, settings: HubSettings) -> list[Effect]:
         """A binary message has come; there are none in this protocol."""
+        if self.state is State.CLOSED:
+            return []
         return self._bad_message(settings, ActionError("bad_message", "send JSON as text, not binary"))
 
     def verified(self, grant: Grant, id: MessageId, *, told: bool) -> list[Effect]:
         """The token is good. `told`: the client sent it as a message and gets an answer."""
+        if self.state is State.CLOSED:  # while the keys were fetched
+            return []
         first, known = self.grant is None, self.grant
         if known is not None and known.tenant != grant.tenant:
             why = "a connection belongs to one tenant: open another one for this token"
@@ -141,6 +148,8 @@ class Session:
 
     def refused(self, error: TokenError, id: MessageId) -> list[Effect]:
         """The token is not good. Who has a good one already keeps it until it expires."""
+        if self.state is State.CLOSED:
+            return []
         effects = self._answer(ActionError(error.code, error.message, id))
         if self.grant is None:
             # What the same token may be good for a little later is no reason to stay away.
@@ -148,8 +157,14 @@ class Session:
             effects += self.close(CloseCode.GOING_AWAY if passing else CloseCode.BAD_TOKEN)
         return effects
 
+    def verifying(self) -> None:
+        """A token has come and its keys are being fetched: the time until a token must have come is over."""
+        self._deadline = math.inf
+
     def crowded(self, why: str) -> list[Effect]:
         """There are too many connections already."""
+        if self.state is State.CLOSED:
+            return []
         return [*self._answer(ActionError("too_many_connections", why)), *self.close(CloseCode.TOO_MANY)]
 
     def passed(self, settings: HubSettings, now: float) -> list[Effect]:
@@ -204,8 +219,11 @@ class Session:
         return [Attach(action.job, action.mode, action.id)]
 
     def _unsubscribe(self, action: Unsubscribe) -> list[Effect]:
+        reply = Reply(message.unsubscribed(action.job, action.id))
+        if action.job not in self.topics:
+            return [reply]
         self.topics -= {action.job}
-        return [Detach(action.job), Reply(message.unsubscribed(action.job, action.id))]
+        return [Detach(action.job), reply]
 
     def _drop(self, topic: str, grant: Grant, known: Grant | None) -> list[Effect]:
         if topic == ALL_JOBS and grant.allows("watch"):
