@@ -384,15 +384,15 @@ class Hub:
                 str(int(code)) if isinstance(code, CloseCode) else str(code): n for code, n in self.closes.items()
             },
         )
-        count("milepost_hub_messages", "Messages by direction.", "direction", self._messages)
+        count("milepost_hub_received", "Messages of clients.", None, lambda: self.received)
+        count("milepost_hub_deliveries", "Events and summaries owed to clients.", None, lambda: self._fanned_out[0])
+        count("milepost_hub_flushes", "Flushes that carried them.", None, lambda: self._fanned_out[1])
         gauge("milepost_hub_connections", "Clients connected.", lambda: len(self._clients))
         gauge("milepost_hub_channels", "Jobs somebody watches.", lambda: len(self._channels))
         gauge("milepost_hub_upstream_up", "Whether events arrive.", lambda: float(self.up), lowest=True)
 
-    def _messages(self) -> dict[str, int]:
+    @property
+    def _fanned_out(self) -> tuple[int, int]:
+        # Metrics may be read before the hub is entered.
         fanout = getattr(self, "_fanout", None)
-        return {
-            "in": self.received,
-            "out": fanout.deliveries if fanout else 0,
-            "flushes": fanout.flushes if fanout else 0,
-        }
+        return (fanout.deliveries, fanout.flushes) if fanout else (0, 0)

@@ -10,28 +10,45 @@ No label ever carries a tenant, a job or anything else a client can choose.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast, overload
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+Totals = Callable[[], Mapping[str, int]]
+Total = Callable[[], int]
+
 
 class _Carried:
-    """One counter, brought up to date from a dictionary of totals by label value."""
+    """One counter, brought up to date from totals by label value."""
 
-    def __init__(self, counter: Counter, read: Callable[[], Mapping[str, int]]) -> None:
-        self._counter = counter
+    def __init__(self, read: Totals, counter: Callable[[str], Counter]) -> None:
         self._read = read
+        self._counter = counter
         self._last: dict[str, int] = {}
 
     def sync(self) -> None:
         for value, total in list(self._read().items()):
             grown = total - self._last.get(value, 0)
             if grown > 0:
-                self._counter.labels(value).inc(grown)
+                self._counter(value).inc(grown)
                 self._last[value] = total
+
+
+class _WithoutCreated(Collector):
+    """Everything but the `_created` series, which prometheus-client can leave out for the whole process only."""
+
+    def __init__(self, everything: Collector) -> None:
+        self._everything = everything
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._everything.collect():
+            metric.samples = [sample for sample in metric.samples if sample.name != f"{metric.name}_created"]
+            yield metric
 
 
 class Metrics:
@@ -42,9 +59,21 @@ class Metrics:
         self._carried: list[_Carried] = []
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
 
-    def count(self, name: str, help: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
-        """Export a counter: `read` gives totals by the values of `label`, which must be few and our own."""
-        self._carried.append(_Carried(Counter(name, help, [label], registry=self._registry), read))
+    @overload
+    def count(self, name: str, help: str, label: str, read: Totals) -> None: ...
+    @overload
+    def count(self, name: str, help: str, label: None, read: Total) -> None: ...
+    def count(self, name: str, help: str, label: str | None, read: Callable[[], Mapping[str, int] | int]) -> None:
+        """Export a counter, as `<name>_total`.
+
+        `read` gives totals by the values of `label`, which must be few and our own; without a label, one total.
+        """
+        if label is None:
+            counter = Counter(name, help, registry=self._registry)
+            self._carried.append(_Carried(lambda: {"": cast("Total", read)()}, lambda _: counter))
+        else:
+            counter = Counter(name, help, [label], registry=self._registry)
+            self._carried.append(_Carried(cast("Totals", read), counter.labels))
 
     def gauge(self, name: str, help: str, read: Callable[[], float], *, lowest: bool = False) -> None:
         """Export a gauge; of several workers the sum is told, or the `lowest`."""
@@ -62,7 +91,7 @@ class Metrics:
         """All of it in Prometheus' text format, every worker's share included."""
         self.sync()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(_WithoutCreated(self._registry))
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return generate_latest(everybody)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from milepost_hub.origin import ANY, read_origin
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -14,7 +16,7 @@ class HubSettings(BaseModel):
     Times are seconds, sizes are bytes. A value out of range raises pydantic's ValidationError, which names it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -66,6 +68,11 @@ class HubSettings(BaseModel):
     """The longest wait between two flushes."""
     drain_seconds: float = Field(default=3.0, ge=0)
     """At shutdown, clients are told to come back over this long, so that they do not all come at once."""
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _as_browsers_write_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin if origin == ANY else read_origin(origin) for origin in origins)
 
     @model_validator(mode="after")
     def _pings_come_before_patience_ends(self) -> HubSettings:
