@@ -111,7 +111,7 @@ async def _arrival(hub: Hub) -> None:
     """Wait until the hub has its NATS: what is published before that is seen by nobody."""
     try:
         async with asyncio.timeout(_LAST_WORDS):
-            while not hub.up:
+            while not hub.up:  # noqa: ASYNC110 - a hub says whether it is up, not when
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise CommandError("the hub cannot reach the embedded nats-server; see the log above") from None

@@ -50,6 +50,11 @@ class ServeSettings(NamedTuple):
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.AUTO
 
+    @property
+    def exit_seconds(self) -> float:
+        """The longest that leaving in good order takes: clients sent away, the last bytes written, NATS left."""
+        return self.hub.drain_seconds + self.hub.write_wait + self.bridge.connect_timeout
+
 
 @expand(GROUPS)
 def serve(
@@ -224,6 +229,7 @@ def run(settings: ServeSettings, listener: socket.socket, *, ready: Callable[[],
 async def _serve(settings: ServeSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    this = asyncio.current_task()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     parent = multiprocessing.parent_process()
@@ -233,6 +239,9 @@ async def _serve(settings: ServeSettings, listener: socket.socket, ready: Callab
     async with composed(settings, listener):
         ready()
         await stop.wait()
+        if this is not None:
+            # whatever hangs is interrupted, and what is left still ends in order
+            loop.call_later(settings.exit_seconds, this.cancel)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

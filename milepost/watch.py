@@ -103,8 +103,8 @@ async def follow(
     def on_link(link: Link) -> None:
         if watched.link is not link and link is Link.RECONNECTING:
             output.say("the hub is away; reconnecting")
-        elif watched.link is Link.RECONNECTING and link is Link.CONNECTED:
-            output.say("connected again")
+        elif watched.link is not link and link is Link.CONNECTED:
+            output.say("connected again" if watched.link is Link.RECONNECTING else f"connected to {url}")
         watched.link = link
 
     client = WatchClient(url, token, json_job_id(watched.job), on_link=on_link, on_raw=output.raw)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from milepost.backoff import Backoff
 from milepost.errors import CommandError
-from milepost.watched_job import Link
+from milepost.watched_job import Link, plain
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -19,6 +19,8 @@ FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 15.0
 _OPEN_SECONDS: Final = 10
 _MAX_MESSAGE: Final = 4 * 1024 * 1024
+_SUBSCRIBE: Final = "watch"
+"""The subscription's own id, which the hub puts on its answer."""
 _STAY_AWAY: Final = range(4500, 5000)
 """Close codes that say coming back will not help."""
 
@@ -89,11 +91,13 @@ class WatchClient:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await connection.send(json.dumps({"action": "subscribe", "jobId": self._job}))
+            await connection.send(json.dumps({"action": "subscribe", "jobId": self._job, "id": _SUBSCRIBE}))
             async for text in connection:
                 message = self._read(text)
                 if message is None:
                     continue
+                if message.get("type") == "error" and message.get("id") == _SUBSCRIBE:
+                    raise CommandError(f"the hub says: {plain(str(message.get('message')))}")
                 if message.get("type") == "subscribed":
                     # only now: a hub that accepts and closes at once must not be hammered
                     self._was_connected = True
@@ -113,7 +117,7 @@ class WatchClient:
 
     def _check_code(self, code: int | None, reason: str | None) -> None:
         if code in _STAY_AWAY:
-            raise CommandError(f"the hub has closed the connection ({code}): {reason or 'it gave no reason'}")
+            raise CommandError(f"the hub has closed the connection ({code}): {plain(reason or 'it gave no reason')}")
 
     def _read(self, text: str | bytes) -> dict[str, Any] | None:
         if not isinstance(text, str):

@@ -34,7 +34,7 @@ LONGEST_WAIT: Final = 30.0
 _HEALTHY_AFTER: Final = 30.0
 """A worker that ran this long had no trouble starting."""
 _PATIENCE: Final = 5.0
-"""Beyond the hub's own drain, before a worker is killed."""
+"""Beyond what leaving in good order takes, before a worker is killed."""
 
 _context = multiprocessing.get_context("spawn")
 
@@ -157,10 +157,11 @@ class Workers:
         processes = [worker.process for worker in self._workers if worker.process is not None]
         for process in processes:
             process.terminate()
-        deadline = time.monotonic() + self._settings.hub.drain_seconds + _PATIENCE
+        deadline = time.monotonic() + self._settings.exit_seconds + _PATIENCE
         for process in processes:
             process.join(max(deadline - time.monotonic(), 0))
             if process.is_alive():
+                logger.warning("%s does not end; it is killed", process.name)
                 process.kill()
         for worker in self._workers:
             worker.bury()
