@@ -42,9 +42,7 @@ class JwksServer:
     def __enter__(self) -> JwksServer:
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self.down()
 
 

@@ -197,9 +197,7 @@ async def test_an_outage_leaves_the_keys_in_force_and_is_told_once(
     ],
     ids=ascii,
 )
-async def test_an_answer_of_no_use_leaves_the_keys_in_force(
-    server: JwksServer, status: int, body: bytes
-) -> None:
+async def test_an_answer_of_no_use_leaves_the_keys_in_force(server: JwksServer, status: int, body: bytes) -> None:
     async with KeySource(jwks_urls=[server.url], lifetime=NEVER, retry_after=NEVER, cooldown=0) as keys:
         server.status, server.body = status, body
         await keys.refresh()
@@ -322,9 +320,7 @@ def test_a_file_that_cannot_be_used_is_named_at_start(tmp_path: Path, form: str)
         KeySource(**{form: [path]})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://id.example/keys", "id.example/keys", "", "http://[oops"]
-)
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://id.example/keys", "id.example/keys", "", "http://[oops"])
 def test_only_web_addresses_are_fetched(url: str) -> None:
     with pytest.raises(KeyConfigError):
         KeySource(jwks_urls=[url])
@@ -340,8 +336,6 @@ def test_only_web_addresses_are_fetched(url: str) -> None:
         ("http://[::1]/keys", False),
     ],
 )
-def test_keys_over_an_open_wire_are_warned_about(
-    url: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_keys_over_an_open_wire_are_warned_about(url: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
     KeySource(jwks_urls=[url])
     assert ("not https" in caplog.text) == warned

@@ -88,9 +88,7 @@ def test_each_of_several_secrets_is_tried(verifier: Verifier, secret: str) -> No
     assert verifier.verify(signed(secret)).tenant == "acme"
 
 
-@pytest.mark.parametrize(
-    "signer", [rsa_signer(), ec_signer(), ed_signer()], ids=lambda signer: signer.algorithm
-)
+@pytest.mark.parametrize("signer", [rsa_signer(), ec_signer(), ed_signer()], ids=lambda signer: signer.algorithm)
 @pytest.mark.parametrize("named", [True, False], ids=["kid", "no kid"])
 def test_public_keys_verify_with_and_without_a_kid(verifier: Verifier, signer: Signer, named: bool) -> None:
     assert verifier.verify(signer.token(signer.kid if named else None)).tenant == "acme"
@@ -103,9 +101,7 @@ def test_a_token_signed_with_another_secret_is_refused(verifier: Verifier) -> No
     assert code(verifier, signed("x" * 40)) == "bad_signature"
 
 
-@pytest.mark.parametrize(
-    "signer", [rsa_signer("rsa"), ec_signer("ec"), ed_signer("ed")], ids=lambda one: one.algorithm
-)
+@pytest.mark.parametrize("signer", [rsa_signer("rsa"), ec_signer("ec"), ed_signer("ed")], ids=lambda one: one.algorithm)
 def test_a_forged_claim_is_refused(verifier: Verifier, signer: Signer) -> None:
     header, payload, signature = signer.token().split(".")
     forged = by_hand({}, claims(tenant="rival")).split(".")[1]
@@ -217,9 +213,7 @@ def test_another_issuer_or_none_is_refused_where_one_is_configured(value: object
     assert code(verifier, raw({"iss": value} if value is not None else {})) == "bad_issuer"
 
 
-@pytest.mark.parametrize(
-    "value", [None, "rival", "", ["rival"], [], [["milepost"]], {"milepost": 1}, 0], ids=str
-)
+@pytest.mark.parametrize("value", [None, "rival", "", ["rival"], [], [["milepost"]], {"milepost": 1}, 0], ids=str)
 def test_another_audience_or_none_is_refused_where_one_is_configured(value: object) -> None:
     verifier = by_secret(audience="milepost")
     assert verifier.verify(raw({"aud": "milepost"}))
