@@ -135,7 +135,7 @@ async def _play(stage: Stage, *, interactive: bool) -> int:
     job = 1
     status = await _unless(stop, _run_job(stage, str(job)))
     while interactive and status is not None:
-        typer.secho("Still serving. Enter runs the job again, Ctrl-C ends everything.", dim=True)
+        typer.secho("\nStill serving. Enter runs the job again, Ctrl-C ends everything.", dim=True)
         if not await _unless(stop, _enter()):
             return status
         job += 1
