@@ -13,6 +13,8 @@ class Relay:
     def __init__(self, target: int, port: int = 0) -> None:
         self.port = port
         self.open = True
+        # What clients have sent through it.
+        self.sent = bytearray()
         self._target = target
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -49,8 +51,8 @@ class Relay:
             if self.open:
                 from_server, other = await asyncio.open_connection("127.0.0.1", self._target)
                 both = {
-                    asyncio.ensure_future(_pass_on(reader, other)),
-                    asyncio.ensure_future(_pass_on(from_server, writer)),
+                    asyncio.ensure_future(_pass_on(reader, other, self.sent)),
+                    asyncio.ensure_future(_pass_on(from_server, writer, bytearray())),
                 }
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 for task in both:
@@ -70,8 +72,9 @@ async def _cancel_others() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:
     with contextlib.suppress(OSError):
         while chunk := await reader.read(65_536):
+            seen += chunk
             writer.write(chunk)
             await writer.drain()
