@@ -104,13 +104,11 @@ class Event(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    kind: Annotated[
-        str | None, Field(description="progress, job, log, artifact, plan or result; see the defaults")
-    ] = None
+    kind: Annotated[str | None, Field(description="progress, job, log, artifact, plan or result; see the defaults")] = (
+        None
+    )
     status: Annotated[str | None, Field(description="a node's status, or the job's")] = None
-    nodeId: Annotated[
-        NodeId | None, Field(description="which step of the job: an integer or a short string")
-    ] = None
+    nodeId: Annotated[NodeId | None, Field(description="which step of the job: an integer or a short string")] = None
     nodeName: Annotated[str | None, Field(description="the node's name, for people")] = None
     rowCount: Annotated[Count | None, Field(description="how many are done")] = None
     message: Annotated[str | None, Field(description="one line for people")] = None
@@ -119,15 +117,13 @@ class Event(BaseModel):
     fraction: Annotated[
         float | None, Field(ge=0, le=1, description="0..1, given, or rowCount/total where it is shown")
     ] = None
-    run: Annotated[int | None, Field(ge=1, le=_MAX_RUN, description="which execution of the job, from 1")] = (
-        None
-    )
+    run: Annotated[int | None, Field(ge=1, le=_MAX_RUN, description="which execution of the job, from 1")] = None
     data: Annotated[Any, Field(description="by kind: log, artifact, plan, result")] = None
     error: Annotated[EventError | None, Field(description="what went wrong: message and details")] = None
     at: Annotated[AwareDatetime | None, Field(description="when it happened at the source (RFC 3339)")] = None
-    willRetry: Annotated[
-        bool | None, Field(description="on a job's end: another run follows, the stream goes on")
-    ] = None
+    willRetry: Annotated[bool | None, Field(description="on a job's end: another run follows, the stream goes on")] = (
+        None
+    )
     name: Annotated[str | None, Field(description="on a job event: the job's name, for people")] = None
 
     @model_validator(mode="after")
@@ -164,9 +160,7 @@ class Event(BaseModel):
         except ValidationError as error:
             first = _first(error)
             where = ".".join(("data", *map(str, first["loc"])))
-            raise PydanticCustomError(
-                "bad_field", "{where}: {why}", {"where": where, "why": first["msg"]}
-            ) from None
+            raise PydanticCustomError("bad_field", "{where}: {why}", {"where": where, "why": first["msg"]}) from None
 
     @property
     def is_terminal(self) -> bool:

@@ -227,9 +227,7 @@ class Link:
             await client.publish(sent.subject, sent.payload, headers=headers)
         except MaxPayloadError:
             self.refused += 1
-            self._complain(
-                "size", "the server takes no events of %d bytes: they are left out", len(sent.payload)
-            )
+            self._complain("size", "the server takes no events of %d bytes: they are left out", len(sent.payload))
         except (Error, OSError) as error:
             _logger.debug("not published: %s", error)
 

@@ -115,9 +115,7 @@ class Node:
         self._finish(Ending.of(error))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a node belongs to the process that made it: hand on the Reporter, and make a node there"
-        )
+        raise TypeError("a node belongs to the process that made it: hand on the Reporter, and make a node there")
 
     def sample(self) -> dict[str, Any] | None:
         """What is to be told now: a payload's fields when something has changed since the last time."""

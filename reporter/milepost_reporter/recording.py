@@ -19,9 +19,7 @@ class RecordingReporter(Reporter):
     """A `Reporter` without NATS. Nothing is conflated or dropped; a counter is read at its node's end."""
 
     def __init__(self, job: str | int = "test", *, tenant: str = "test", run: int = 1) -> None:
-        super().__init__(
-            nats_url="nats://recording.invalid:4222", tenant=tenant, job=job, run=run, interval=0
-        )
+        super().__init__(nats_url="nats://recording.invalid:4222", tenant=tenant, job=job, run=run, interval=0)
 
     @property
     def events(self) -> list[dict[str, Any]]:

@@ -260,9 +260,7 @@ class Reporter:
         sender.join()
         if not sender.idle:
             left = len(self._outbox) + sender.sent - sender.confirmed
-            self._warn(
-                "unsent", "%d events of job %s have not reached NATS: %s", left, self.job, sender.trouble
-            )
+            self._warn("unsent", "%d events of job %s have not reached NATS: %s", left, self.job, sender.trouble)
         return sender.idle
 
     def begin_close(self, timeout: float | None = None) -> None:
@@ -415,9 +413,7 @@ class Reporter:
             self._outbox.put_end(self._job_event(ending.status, ending.message, ending.error))
         self._wake()
 
-    def _job_event(
-        self, status: str, message: str | None = None, error: dict[str, str] | None = None
-    ) -> bytes:
+    def _job_event(self, status: str, message: str | None = None, error: dict[str, str] | None = None) -> bytes:
         fields = {
             "kind": JOB,
             "status": status,
