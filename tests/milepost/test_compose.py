@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ from nats.aio.msg import Msg
 from milepost.nats_server import NatsServer, find_binary
 from milepost.options import names
 from milepost.serve import GROUPS
-from tests.milepost.console import milepost
+from tests.milepost.conftest import SECRET
+from tests.milepost.console import environment, milepost, running
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "docker" / "nats.conf"
@@ -114,6 +116,43 @@ def test_the_commands_parse(compose: dict[str, Any]) -> None:
     module, *rest = compose["services"]["demo"]["command"][2:]
     assert module == "milepost.pipeline"
     assert rest == ["--database", "/tmp/names.sqlite"]
+
+
+def environment_of(service: dict[str, Any], **changed: str) -> dict[str, str]:
+    """A service's environment as compose would fill it in, for processes of this machine."""
+    values = {**PASSWORDS, "MILEPOST_JWT_SECRET": SECRET}
+    plain = {name: value.strip('"') for name, value in values.items()}
+    filled = {
+        name: re.sub(r"\$\{(\w+):\?[^}]*\}", lambda match: plain[match[1]], value)
+        for name, value in service["environment"].items()
+    }
+    return {**filled, **changed}
+
+
+def test_its_services_run_by_hand_show_the_job_to_a_client(
+    compose: dict[str, Any], walled: NatsServer, tmp_path: Path
+) -> None:
+    """The very commands and variables of the file, with this machine's addresses in place of compose's names."""
+    (tmp_path / "small.py").write_text("name = other(name)\n")
+    hub, job = compose["services"]["milepost"], compose["services"]["demo"]
+    tenant = job["environment"]["MILEPOST_TENANT"]
+    hub_env = environment_of(hub, NATS_URL=walled.url, MILEPOST_HOST="127.0.0.1", MILEPOST_PORT="0")
+    with running(*hub["command"][1:], env=hub_env) as service:
+        url = service.until("Milepost serves").split()[2]
+        token = milepost("token", "--tenant", tenant, env=hub_env).stdout.strip()
+        watch_env = {"MILEPOST_URL": url, "MILEPOST_TOKEN": token}
+        service.until("connected to NATS")
+        with running("watch", job["environment"]["MILEPOST_JOB"], env=watch_env) as watching:
+            watching.until("connected")
+            done = subprocess.run(
+                [sys.executable, *job["command"][1:-1], str(tmp_path / "names.sqlite"), "--root", str(tmp_path)],
+                env=environment(environment_of(job, NATS_URL=walled.url)),
+                check=False,
+                timeout=60,
+            )
+            assert done.returncode == 0
+            assert watching.end() == 0
+            assert any("Load into SQLite: completed  3 rows" in line for line in watching.rest())
 
 
 def dockerfile() -> str:

@@ -51,7 +51,7 @@ class Terminal:
         env = environment({"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40"})
         self.process = subprocess.Popen(
             [script(), *arguments], stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
-            preexec_fn=lambda: _control(0),
+            preexec_fn=lambda: _control(0),  # noqa: PLW1509 - no other way to a controlling terminal
         )  # fmt: skip
         os.close(slave)
         self.text = ""

@@ -40,7 +40,7 @@ async def message(connection: ClientConnection, kind: str) -> dict[str, Any]:
 async def ready(url: str) -> None:
     """Return once the service has its NATS."""
     async with httpx.AsyncClient() as client, asyncio.timeout(20):
-        while (await client.get(f"{url}/readyz")).status_code != 200:
+        while (await client.get(f"{url}/readyz")).status_code != 200:  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(0.05)
 
 
@@ -124,7 +124,7 @@ def test_embedded_brings_its_own_nats_and_takes_it_along(tmp_path: Path) -> None
         assert any(child.name() == "nats-server" for child in children)
         process.interrupt()
         assert process.end() == 0
-        gone, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=10)
         assert not alive
     assert (tmp_path / "nats-server.log").is_file()
 
