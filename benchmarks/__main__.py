@@ -32,7 +32,7 @@ def main() -> int:
         return 1
     plan = QUICK if arguments.quick else FULL
     servers = tuple(each for each in SERVERS if not arguments.only or each.name.lower() in arguments.only)
-    results = Bench(plan, console, servers).run()
+    results = Bench(plan, console, servers, patient=arguments.patient).run()
     show(results, plan.fan, console)
     console.print(f"all figures: {results.save(RESULTS, plan)}")
     for failure in results.failures:
@@ -43,6 +43,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Milepost against others.")
     parser.add_argument("--quick", action="store_true", help="one short round, smaller figures")
+    parser.add_argument("--patient", action="store_true", help="measure again what other work here disturbed")
     names = [each.name.lower() for each in SERVERS]
     parser.add_argument("--only", action="append", choices=names, help="only this server (repeatable)")
     return parser.parse_args()
