@@ -1,12 +1,18 @@
-"""What every test may ask for: a real nats-server."""
+"""What every test may ask for: a real nats-server, a real browser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from milepost.nats_server import NatsServer
+from tests import chromium
+from tests.must_run import pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
 
 @pytest.fixture
@@ -21,3 +27,13 @@ def shared_nats() -> Iterator[NatsServer]:
     """One nats-server for all tests that leave it running; each uses a tenant of its own."""
     with NatsServer() as server:
         yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all tests; each opens a context of its own, with the session's loop."""
+    program = chromium.find()
+    if program is None:
+        pytest.skip(chromium.MISSING)
+    async with chromium.launched(program) as running:
+        yield running
