@@ -1,0 +1,114 @@
+"""A block run in a browser, on a page of the hub's own origin."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import nats
+from nats.aio.client import Client
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, WebSocket
+
+from tests.docs.block import Block
+from tests.docs.surroundings import TENANT, Surroundings
+from tests.waiting import eventually_async
+
+# the one that stands for all jobs of the tenant
+_ANY_JOB: Final = 42
+# seconds between two events of a job
+_PACE: Final = 0.05
+
+
+class Watched:
+    """What the block's page asks for, is told, and complains of."""
+
+    def __init__(self, page: Page) -> None:
+        self.sockets = 0
+        self.jobs: list[str | int] = []
+        self.received: list[dict[str, Any]] = []
+        self.complaints: list[str] = []
+        page.on("websocket", self._opened)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._said)
+        page.on("requestfailed", self._failed)
+
+    @property
+    def fed(self) -> bool:
+        """Whether an event has come for each job that was asked for."""
+        told = {
+            str(message.get("jobId")) for message in self.received if message["type"] in {"job.progress", "job.summary"}
+        }
+        return bool(self.jobs) and {str(job) for job in self.jobs} <= told
+
+    def _opened(self, socket: WebSocket) -> None:
+        self.sockets += 1
+        socket.on("framesent", self._sent)
+        socket.on("framereceived", lambda frame: self.received.append(json.loads(frame)))
+
+    def _sent(self, frame: str | bytes) -> None:
+        message = json.loads(frame)
+        if message["action"] == "subscribe":
+            self.jobs.append(_ANY_JOB if message["jobId"] == "*" else message["jobId"])
+
+    def _said(self, line: ConsoleMessage) -> None:
+        if line.type == "error":
+            self.complaints.append(line.text)
+
+    def _failed(self, request: Request) -> None:
+        self.complaints.append(f"{request.url}: {request.failure}")
+
+
+async def run_js(block: Block, browser: Browser, around: Surroundings) -> None:
+    """As the body of an asynchronous function, so that it may await."""
+    await _run(block, browser, around, lambda page: page.evaluate(f"async () => {{\n{block.text}\n}}"))
+
+
+async def run_html(block: Block, browser: Browser, around: Surroundings) -> None:
+    """As the whole document."""
+    await _run(block, browser, around, lambda page: page.set_content(block.text))
+
+
+async def _run(block: Block, browser: Browser, around: Surroundings, act: Callable[[Page], Awaitable[object]]) -> None:
+    """`act`, with `token` defined; a block with a WebSocket has worked once every job it asked for was heard of."""
+    context = await browser.new_context()
+    try:
+        page = await context.new_page()
+        watched = Watched(page)
+        await page.goto(f"{around.url}/healthz")
+        await page.evaluate("token => { globalThis.token = token }", around.token())
+        async with feeding(watched, around.nats_url):
+            await act(page)
+            if "new WebSocket" in block.text:
+                await eventually_async(lambda: watched.complaints or watched.fed)
+        # one more turn of the page's own loop: it has handled what it received
+        await page.evaluate("() => new Promise(resolve => setTimeout(resolve))")
+    except (Error, TimeoutError) as error:
+        raise AssertionError(f"{block.place}: {error}; received {watched.received}\n{block.text}") from error
+    finally:
+        await context.close()
+    assert not watched.complaints, f"{block.place}: {watched.complaints}\n{block.text}"
+
+
+@asynccontextmanager
+async def feeding(watched: Watched, nats_url: str) -> AsyncIterator[None]:
+    """Jobs that go on for as long as somebody may be listening: what is asked for gets events."""
+    client = await nats.connect(nats_url)
+    feeder = asyncio.create_task(_feed(watched, client))
+    try:
+        yield
+    finally:
+        feeder.cancel()
+        await asyncio.gather(feeder, return_exceptions=True)
+        await client.close()
+
+
+async def _feed(watched: Watched, client: Client) -> None:
+    for count in itertools.count(1):
+        event = {"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": count, "total": 10**6}
+        for job in watched.jobs:
+            await client.publish(f"tenant.{TENANT}.job.{job}.progress", json.dumps(event).encode())
+        await asyncio.sleep(_PACE)
