@@ -26,6 +26,7 @@ class BridgeSettings(BaseModel):
     user: str | None = None
     """NATS user, with `password`."""
     password: SecretStr | None = None
+    """The user's password."""
     token: SecretStr | None = None
     """NATS token, in place of user and password."""
     creds: FilePath | None = None
@@ -35,6 +36,7 @@ class BridgeSettings(BaseModel):
     cert: FilePath | None = None
     """PEM file of the bridge's own certificate, with `key`; connects by TLS or not at all."""
     key: FilePath | None = None
+    """PEM file of the certificate's private key."""
 
     connect_timeout: float = Field(default=2.0, gt=0)
     """The longest wait for a server to answer a new connection."""

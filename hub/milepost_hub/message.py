@@ -72,4 +72,4 @@ def _message(type: str, id: MessageId = None, topic: str | None = None, **fields
     message |= fields
     if id is not None:
         message["id"] = id
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
