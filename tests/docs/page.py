@@ -55,7 +55,8 @@ class Watched:
             self.jobs.append(_ANY_JOB if message["jobId"] == "*" else message["jobId"])
 
     def _said(self, line: ConsoleMessage) -> None:
-        if line.type == "error":
+        # a browser asks for a picture of the page that no block is about
+        if line.type == "error" and not line.location["url"].endswith("/favicon.ico"):
             self.complaints.append(line.text)
 
     def _failed(self, request: Request) -> None:
