@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
@@ -63,7 +64,11 @@ class NatsSession:
         import nats
 
         try:
-            await self.client.flush(timeout=_CONFIRM_SECONDS)
+            async with asyncio.timeout(_CONFIRM_SECONDS):
+                # nats-py's ping overtakes what it still has queued, and so would the answer
+                while self.client.pending_data_size:  # noqa: ASYNC110 - it tells nobody when it is done
+                    await asyncio.sleep(0.001)
+                await self.client.flush(timeout=_CONFIRM_SECONDS)
         except (nats.errors.Error, TimeoutError) as error:
             raise CommandError(
                 f"NATS at {self._access.shown} has not confirmed within {_CONFIRM_SECONDS} s: {_words(error)}"
