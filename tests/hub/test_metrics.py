@@ -60,6 +60,18 @@ def test_a_counter_without_a_label_is_there_from_the_start() -> None:
     assert scraped(metrics) == {"test_flushes_total": 7}
 
 
+def test_a_total_that_falls_is_waited_for() -> None:
+    """A counter never goes back; whoever counts anew is carried over again from where it was, and harms no other."""
+    totals = {"a": 5, "b": 0}
+    metrics = Metrics()
+    metrics.count("test_errors", "Errors.", "code", lambda: totals)
+    metrics.sync()
+    totals |= {"a": 3, "b": 1}
+    assert scraped(metrics) == {"test_errors_total{code='a'}": 5, "test_errors_total{code='b'}": 1}
+    totals["a"] = 6
+    assert scraped(metrics)["test_errors_total{code='a'}"] == 6
+
+
 def test_a_gauge_shows_what_is() -> None:
     now = 3.0
     metrics = Metrics()
