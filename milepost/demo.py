@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TENANT: Final = "demo"
+_EXIT: Final = 3.0
+"""Seconds for hub and bridge to end in good order: nobody else's clients are to be sent away gently."""
 _LAST_WORDS: Final = 10.0
 """Seconds for a job that was told to stop, and for the end of one that has stopped to arrive."""
 
@@ -100,11 +102,20 @@ def demo(
         async def play() -> int:
             async with composed(settings, listener) as hub:
                 await _arrival(hub)
-                return await _play(stage, interactive=interactive)
+                status = await _play(stage, interactive=interactive)
+                _bound_the_exit()
+                return status
 
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             status = runner.run(play())
     raise typer.Exit(status)
+
+
+def _bound_the_exit() -> None:
+    """Whatever hangs is interrupted, and what is left still ends in order."""
+    this = asyncio.current_task()
+    if this is not None:
+        asyncio.get_running_loop().call_later(_EXIT, this.cancel)
 
 
 async def _arrival(hub: Hub) -> None:
