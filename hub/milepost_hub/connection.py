@@ -12,6 +12,7 @@ in the middle.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -19,11 +20,13 @@ from collections import deque
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode as StandardCode
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import OPEN
+from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -81,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._uvicorn_connections = uvicorn_connections
         self._wire = _Wire(max_size=hub.settings.max_message_bytes, logger=_wire_logger)
         self._events: deque[Frame | Request] | None = None
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytes | None = None
         self._verifying = False
         self._pong: bytes | None = None
         self._sending = 0
@@ -243,11 +246,11 @@ class Connection(asyncio.Protocol):
 
     def _handshake(self, request: Request) -> None:
         wire, hub = self._wire, self._hub
-        url = urlsplit(request.path)
-        origin, host = request.headers.get("Origin"), request.headers.get("Host")
-        if url.path != hub.ws_path:
+        headers = request.headers
+        path, _, query = request.path.partition("?")
+        if path != hub.ws_path:
             response = wire.reject(HTTPStatus.NOT_FOUND, f"There is no WebSocket here; it is at {hub.ws_path}\n")
-        elif not hub.origins.allows(origin, host):
+        elif not hub.origins.allows(_one(headers, "Origin"), self._addressed_as(headers)):
             hub.errors["foreign_origin"] = hub.errors.get("foreign_origin", 0) + 1
             response = wire.reject(
                 HTTPStatus.FORBIDDEN,
@@ -255,10 +258,10 @@ class Connection(asyncio.Protocol):
             )
         else:
             response = wire.accept(request)
-        token = parse_qs(url.query).get("token", [""])[-1] or _bearer(request.headers.get("Authorization"))
+        token = parse_qs(query).get("token", [""])[-1] or _bearer(_one(headers, "Authorization"))
         # The library's parser holds on to the request; a token has no business there, and memory is short.
-        request.path = url.path
-        request.headers.clear()
+        request.path = path
+        headers.clear()
         wire.send_response(response)
         self._flush_wire()
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -268,6 +271,14 @@ class Connection(asyncio.Protocol):
             self.perform(self.session.crowded(why))
         elif token:
             self._verify(token, None, told=False)
+
+    def _addressed_as(self, headers: Headers) -> str | None:
+        """The host that the page asked for; proxies may put their own name for the hub into `Host`."""
+        peer = self.transport.get_extra_info("peername")
+        forwarded = _one(headers, "X-Forwarded-Host")
+        if forwarded and peer and peer[0] in self._hub.proxies:
+            return forwarded.partition(",")[0].strip()
+        return _one(headers, "Host")
 
     def _verify(self, token: str, id: str | int | None, *, told: bool) -> None:
         try:
@@ -326,20 +337,28 @@ class Connection(asyncio.Protocol):
             return
         if refused := self.session.spend(settings, time.time()):
             self.perform(refused)
-        elif opcode is Opcode.BINARY or (opcode is Opcode.CONT and self._fragments is None):
+        elif opcode is Opcode.BINARY:
             self.perform(self.session.binary(settings))
         elif opcode is Opcode.TEXT and frame.fin:
             self._text(bytes(frame.data))
-        elif opcode in {Opcode.TEXT, Opcode.CONT}:
+        elif opcode is Opcode.TEXT or (opcode is Opcode.CONT and self._fragments is not None):
             self._fragment(frame)
 
     def _fragment(self, frame: Frame) -> None:
-        self._fragments = [*(self._fragments or ()), bytes(frame.data)]
+        # Joined as they come: a list of empty ones would grow without ever reaching the size limit.
+        whole = (self._fragments or b"") + bytes(frame.data)
+        self._fragments = None if frame.fin else whole
         if frame.fin:
-            whole, self._fragments = b"".join(self._fragments), None
             self._text(whole)
 
     def _text(self, data: bytes) -> None:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            # The library leaves this to whoever decodes the text (RFC 6455, section 8.1).
+            self._wire.fail(StandardCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+            self._flush_wire()
+            return
         self._hub.received += 1
         self.perform(self.session.received(self._hub.settings, data, time.time()))
 
@@ -383,9 +402,15 @@ class Connection(asyncio.Protocol):
                 self._write(data)
 
     def _end(self) -> None:
-        """Both sides have said that they close."""
+        """Both sides have said that they close, or the client broke the standard."""
         self.session.close(CloseCode.GOING_AWAY)
-        self.transport.close()
+        if self._wire.state is CLOSING and self._wire.close_rcvd is None and self.transport.can_write_eof():
+            # It may still be writing: with its bytes left unread, closing would reset the connection, and the frame
+            # that tells it why might never be seen.
+            with contextlib.suppress(OSError):  # it is gone, and `connection_lost` will tell
+                self.transport.write_eof()
+        else:
+            self.transport.close()
         if self.liveness.stuck_since is None:
             self.liveness.stuck_since = time.monotonic()
 
@@ -436,6 +461,7 @@ class Connection(asyncio.Protocol):
             self._hub.closes["dead"] = self._hub.closes.get("dead", 0) + 1
         self.session.close(CloseCode.GOING_AWAY)
         self.transport.abort()
+        self._wake = -1  # nothing is due any more, though it takes the event loop a turn to say that it is lost
 
     def _schedule(self) -> None:
         settings = self._hub.settings
@@ -448,6 +474,12 @@ class Connection(asyncio.Protocol):
 def _bearer(header: str | None) -> str:
     scheme, _, token = (header or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _one(headers: Headers, name: str) -> str | None:
+    """The header's value, several joined as HTTP has it: which is no origin, no host and no token."""
+    values = headers.get_all(name)
+    return ", ".join(values) if values else None
 
 
 def _is_pong(data: bytes) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, cast
 
 import uvicorn
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.server import ServerState
 
 from milepost_hub import message
@@ -80,6 +81,8 @@ class Hub:
         self.settings = settings
         self.verifier = verifier
         self.origins = Origins(settings.allow_origins)
+        # By uvicorn's own rule, which decides the same for HTTP.
+        self.proxies = _TrustedHosts(settings.trusted_proxies)
         self.metrics = Metrics()
         self.errors: dict[str, int] = {}
         """Errors told to clients, by code."""
