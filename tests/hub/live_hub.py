@@ -1,0 +1,115 @@
+"""A real hub on a real socket, and a source of events that is no NATS. Every use checks that nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from milepost_hub.connection import Connection
+from milepost_hub.grant import Grant
+from milepost_hub.hub import Hub
+from milepost_hub.keys import KeySource
+from milepost_hub.settings import HubSettings
+from milepost_hub.token import Verifier, issue
+from milepost_hub.upstream import Interest
+
+from tests.hub.raw_client import RawClient
+from tests.hub.signers import SECRET
+from tests.waiting import eventually_async
+
+EVENT = b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing rows..."}'
+
+
+class Source:
+    """An `Upstream` of the test's own: remembers the interest it was told of, is up and in effect when told to be."""
+
+    def __init__(self, *, up: bool = True, durable: bool = False) -> None:
+        self.up = up
+        self.durable = durable
+        self.told: list[tuple[str, Interest]] = []
+        self.pending: asyncio.Future[None] | None = None
+        """What the next interest has to wait for."""
+
+    def interest(self, tenant: str, interest: Interest) -> asyncio.Future[None] | None:
+        """Remember it."""
+        self.told.append((tenant, interest))
+        return self.pending
+
+
+class LiveHub(Hub):
+    """The hub as it is, with windows for the tests to look through."""
+
+    source: Source
+
+    @property
+    def clients(self) -> set[Connection]:
+        """The clients that count."""
+        return self._clients
+
+    @property
+    def open_connections(self) -> set[object]:
+        """Whatever uvicorn believes to be connected."""
+        return set(self._server.server_state.connections)
+
+    @property
+    def flushes(self) -> int:
+        """How often the fan-out has flushed."""
+        return self._fanout.flushes
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody and nothing is left."""
+        return not (self._clients or self._channels or self._tenants or self._tasks or self.open_connections)
+
+    async def emptied(self) -> None:
+        """Wait until everybody has left."""
+        await eventually_async(lambda: self.empty)
+
+    async def client_of(self, grant: str) -> Connection:
+        """The hub's side of the one client with this `sub`."""
+
+        def holds(held: Grant | None) -> bool:
+            return held is not None and held.subject == grant
+
+        found = await eventually_async(lambda: [c for c in self._clients if holds(c.session.grant)])
+        return found[0]
+
+
+@contextlib.asynccontextmanager
+async def live_hub(
+    *, kind: type[LiveHub] = LiveHub, verifier: Verifier | None = None, source: Source | None = None, **settings: object
+) -> AsyncIterator[LiveHub]:
+    """A hub with these settings, sending its clients away at once when left; then nothing of it is left over."""
+    before = asyncio.all_tasks()
+    figures = {"port": 0, "drain_seconds": 0, "write_wait": 2, **settings}
+    async with KeySource(secrets=[SECRET]) as keys:
+        hub = kind(HubSettings.model_validate(figures), verifier or Verifier(keys))
+        async with hub:
+            hub.source = source or Source()
+            hub.attach(hub.source)
+            yield hub
+    assert hub.empty
+    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
+
+
+async def a_client(
+    hub: Hub, tenant: str = "acme", *, sub: str | None = None, receive_buffer: int | None = None
+) -> RawClient:
+    """A client of the tenant, connected."""
+    return await RawClient.connect(hub.port, issue(SECRET, tenant, subject=sub), receive_buffer=receive_buffer)
+
+
+async def a_watcher(
+    hub: Hub,
+    job: int | str,
+    tenant: str = "acme",
+    *,
+    mode: str = "all",
+    sub: str | None = None,
+    receive_buffer: int | None = None,
+) -> RawClient:
+    """A client of the tenant, subscribed to the job."""
+    client = await a_client(hub, tenant, sub=sub, receive_buffer=receive_buffer)
+    assert (await client.subscribe(job, mode=mode))["type"] == "subscribed"
+    return client
