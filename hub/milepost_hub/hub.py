@@ -111,12 +111,12 @@ class Hub:
         """
         loop = asyncio.get_running_loop()
         settings = self.settings
+        listener = self._listener or self._bind()
+        self.host, self.port = listener.getsockname()[:2]
         pace = Pace(settings.flush_factor, settings.flush_pause)
         self._fanout = Fanout(loop, pace, settings.queue_bytes // 4)
         self._wheel: Wheel[Connection] = Wheel(self._tick(), time.monotonic())
         self._ticking = loop.create_task(self._turn_wheel())
-        listener = self._listener or self._bind()
-        self.host, self.port = listener.getsockname()[:2]
         self._server = _Server(self._uvicorn_config())
         self._serving = loop.create_task(self._server.serve(sockets=[listener]))
         listening = loop.create_task(self._server.listening.wait())
