@@ -106,7 +106,12 @@ class RawClient:
 
     @classmethod
     async def connect(
-        cls, port: int, token: str | None = None, *, receive_buffer: int | None = None, **headers: str
+        cls,
+        port: int,
+        token: str | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        *,
+        receive_buffer: int | None = None,
     ) -> RawClient:
         """Connect and shake hands, with the token in the URL as the original client has it."""
         client = await cls.open(port, receive_buffer=receive_buffer)

@@ -114,9 +114,8 @@ async def test_two_origins_are_none(module_hub: LiveHub) -> None:
 
 
 async def test_two_authorizations_are_refused_in_words(module_hub: LiveHub) -> None:
-    async with await RawClient.connect(
-        module_hub.port, Authorization=f"Bearer {token()}\r\nAuthorization: Bearer {token()}"
-    ) as client:
+    headers = {"Authorization": f"Bearer {token()}\r\nAuthorization: Bearer {token()}"}
+    async with await RawClient.connect(module_hub.port, headers=headers) as client:
         assert (await client.message())["code"] == "token_malformed"
         assert (await client.closed()).code == 4500
 
@@ -197,7 +196,7 @@ async def test_compression_is_not_negotiated(module_hub: LiveHub) -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_a_token_may_come_as_a_header(module_hub: LiveHub, scheme: str) -> None:
-    async with await RawClient.connect(module_hub.port, Authorization=f"{scheme} {token()}") as client:
+    async with await RawClient.connect(module_hub.port, headers={"Authorization": f"{scheme} {token()}"}) as client:
         assert (await client.subscribe(1))["type"] == "subscribed"
 
 
@@ -217,7 +216,7 @@ async def test_without_a_token_in_time_the_client_is_told_and_closed() -> None:
 
 async def test_a_client_keeps_no_token_in_memory_that_it_came_with(module_hub: LiveHub) -> None:
     """Neither the request nor its headers outlive the handshake."""
-    async with await RawClient.connect(module_hub.port, token(), Cookie="c" * 3_000) as client:
+    async with await RawClient.connect(module_hub.port, token(), {"Cookie": "c" * 3_000}) as client:
         await client.subscribe(1)
         connection = next(iter(module_hub.clients))
         assert "c" * 3_000 not in repr(everything_of(connection))
