@@ -10,9 +10,9 @@ from playwright.async_api import Browser
 
 from milepost.nats_server import NatsServer
 from tests import chromium
-from tests.must_run import pytest_sessionfinish, pytest_terminal_summary
+from tests.must_run import pytest_sessionfinish
 
-__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
+__all__ = ["pytest_sessionfinish"]
 
 
 @pytest.fixture

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from typing import Final
 
 import pytest
 
 VARIABLE: Final = "MILEPOST_TESTS_MUST_RUN"
+_PASSED: Final = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail what would have passed."""
-    if _skipped(session.config) and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Fail what would have passed; and, when all else has been said, name each test that was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert isinstance(reporter, pytest.TerminalReporter)
+    skipped = reporter.stats.get("skipped", []) if os.environ.get(VARIABLE) == "1" else []
+    if skipped and session.exitstatus in _PASSED:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say why, and name each of them."""
-    if skipped := _skipped(config):
+    yield
+    if skipped:
         names = ", ".join(report.nodeid for report in skipped)
-        terminalreporter.write_line(
-            f"FAILED because {VARIABLE} is set and {len(skipped)} skipped: {names}", red=True, bold=True
-        )
-
-
-def _skipped(config: pytest.Config) -> list[pytest.TestReport | pytest.CollectReport]:
-    """The skips that count: all of them where the variable is set, else none."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get(VARIABLE) != "1" or not isinstance(reporter, pytest.TerminalReporter):
-        return []
-    return list(reporter.stats.get("skipped", []))
+        reporter.write_line(f"FAILED because {VARIABLE} is set and {len(skipped)} skipped: {names}", red=True)
