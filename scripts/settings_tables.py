@@ -28,6 +28,8 @@ DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 PAGES: Final = ("hub.md", "bridge.md", "protocol.md")
 _TABLE: Final = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _FIRST_FINAL: Final = 4500
+_LONG: Final = 10_000
+"""From here on a number is easier to read with commas."""
 
 
 def settings(model: type[BaseModel]) -> str:
@@ -106,7 +108,7 @@ def _default(info: FieldInfo) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return f"`{value}`"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
+    return f"{value:,}" if isinstance(value, int) and value >= _LONG else f"{value:g}"
 
 
 def _json_type(annotation: Any) -> str:  # noqa: ANN401 - whatever a model's field may be
@@ -114,7 +116,7 @@ def _json_type(annotation: Any) -> str:  # noqa: ANN401 - whatever a model's fie
         return _json_type(get_args(annotation)[0])
     if parts := get_args(annotation):
         names = dict.fromkeys(_json_type(part) for part in parts if part is not NoneType)
-        return " or ".join(names)
+        return " or ".join(name for name in names if name != "integer" or "number" not in names)
     return _JSON_TYPES.get(annotation, "object" if _is_model(annotation) else "string")
 
 
