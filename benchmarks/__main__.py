@@ -23,7 +23,7 @@ def main() -> int:
     """Run what was asked for; the exit code."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _leave)
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     try:
         for name in ("load_client", "publisher"):
             program(name)
@@ -43,7 +43,11 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Milepost against others.")
     parser.add_argument("--quick", action="store_true", help="one short round, smaller figures")
-    parser.add_argument("--patient", action="store_true", help="measure again what other work here disturbed")
+    parser.add_argument(
+        "--patient",
+        action="store_true",
+        help="wait for other work on this machine, and measure again what it disturbed",
+    )
     names = [each.name.lower() for each in SERVERS]
     parser.add_argument("--only", action="append", choices=names, help="only this server (repeatable)")
     return parser.parse_args()

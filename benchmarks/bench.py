@@ -14,13 +14,12 @@ from benchmarks.contestant import Contestant
 from benchmarks.fan import FanRun, Load, WrongDeliveryError
 from benchmarks.plan import Plan
 from benchmarks.results import FanRound, Results
+from benchmarks.usage import wait_for_quiet
 from milepost.nats_server import NatsServerError
 
 SERVERS: Final = (Contestant.HUB, Contestant.GATEWAY, Contestant.BROADCAST, Contestant.FASTAPI)
 
-# Cores in use by others that make a measurement worth repeating. What is counted includes interrupts and the
-# starting of our own processes, so it is never quite zero.
-_DISTURBED: Final = 0.2
+_PATIENCE: Final = 60.0
 
 Step = tuple[str, Callable[[], str]]
 
@@ -31,7 +30,7 @@ class Bench:
     def __init__(
         self, plan: Plan, console: Console, servers: tuple[Contestant, ...] = SERVERS, *, patient: bool = False
     ) -> None:
-        """Measure again, up to five times, what other work on the machine disturbed, if `patient`."""
+        """If `patient`, wait for other work on the machine to end, and measure again what it disturbed."""
         self.results = Results()
         self._plan = plan
         self._console = console
@@ -70,7 +69,7 @@ class Bench:
         return self._servers[first:] + self._servers[:first]
 
     def _fan_round(self, number: int, scenario: str, load: Load) -> Iterator[Step]:
-        this_round = FanRound(plain=0.0)
+        this_round = FanRound(clients_per_event=load.clients // load.jobs)
 
         def plain() -> str:
             this_round.plain = fan.measure_plain(load)
@@ -98,8 +97,10 @@ class Bench:
 
     def _undisturbed(self, contestant: Contestant, load: Load) -> FanRun:
         for _ in range(self._attempts):
+            if self._attempts > 1:
+                wait_for_quiet(fan.DISTURBED, _PATIENCE)
             run = fan.measure(contestant, load)
-            if run.elsewhere < _DISTURBED:
+            if run.quiet:
                 break
             self._console.print(f"[dim]({run.elsewhere:.2f} cores in use elsewhere)[/] ", end="")
         return run

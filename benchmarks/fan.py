@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from benchmarks.child import Child, ChildFailedError
 from benchmarks.contestant import Contestant, Running, running
@@ -64,6 +64,16 @@ class FanRun:
     latency_ms: tuple[float, float, float]
     kept_up: bool
     trouble: str | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing else on the machine disturbed it."""
+        return self.elsewhere < DISTURBED
+
+
+# Cores in use by others that spoil a run. What is counted includes interrupts and the starting of our own
+# processes, so it is never quite zero.
+DISTURBED: Final = 0.2
 
 
 class _Cpu(NamedTuple):

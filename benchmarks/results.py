@@ -46,7 +46,8 @@ _FEWEST_CORES: Final = 0.05
 class FanRound:
     """One scenario's turn in one round: nats-server's own CPU (cores), then each server beside it."""
 
-    plain: float
+    clients_per_event: int
+    plain: float = 0.0
     runs: dict[Contestant, FanRun] = field(default_factory=dict)
 
     def cores(self, contestant: Contestant, basis: Basis) -> float:
@@ -62,7 +63,7 @@ class FanRound:
     def per_cpu_second(self, contestant: Contestant, basis: Basis) -> float:
         """Deliveries for each CPU second that counts on this basis; NaN when those are too few to tell."""
         cores = self.cores(contestant, basis)
-        if cores < _FEWEST_CORES:
+        if cores < _FEWEST_CORES or (basis is Basis.FAN_OUT and self.clients_per_event == 1):
             return math.nan
         return self.runs[contestant].delivered / cores
 
@@ -82,12 +83,13 @@ class Results:
     failures: list[str] = field(default_factory=list)
 
     def rounds(self, scenario: str, *contestants: Contestant) -> list[FanRound]:
-        """The rounds of a scenario in which all of these delivered something."""
-        return [
+        """The rounds in which all of these delivered something, and the undisturbed of them if there are any."""
+        rounds = [
             each
             for each in self.fan[scenario]
             if all(one in each.runs and each.runs[one].delivered > 0 for one in contestants)
         ]
+        return [each for each in rounds if all(each.runs[one].quiet for one in contestants)] or rounds
 
     def median(self, scenario: str, contestant: Contestant, figure: Callable[[FanRun], float]) -> float:
         """The median of a figure over the rounds the contestant was in."""
@@ -109,7 +111,11 @@ class Results:
     def _plain(self) -> dict[str, Any]:
         fan = {
             scenario: [
-                {"plain": each.plain, "runs": {name.value: asdict(run) for name, run in each.runs.items()}}
+                {
+                    "clients_per_event": each.clients_per_event,
+                    "plain": each.plain,
+                    "runs": {name.value: asdict(run) for name, run in each.runs.items()},
+                }
                 for each in rounds
             ]
             for scenario, rounds in self.fan.items()

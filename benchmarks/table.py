@@ -35,8 +35,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def _fan_table(results: Results, scenario: str) -> Table:
     table = _table(
-        f"{scenario} (medians of {len(results.fan[scenario])} rounds)",
+        f"{scenario}, medians",
         "server",
+        "rounds",
         "per s",
         "cores",
         "per\nCPU s",
@@ -65,6 +66,7 @@ def _fan_row(results: Results, scenario: str, contestant: Contestant) -> list[st
     kept_up = sum(each.runs[contestant].kept_up for each in rounds)
     return [
         contestant.value,
+        f"{len(rounds)}",
         middle(lambda run: run.delivered, 0),
         middle(lambda run: run.cpu, 2),
         middle(lambda run: run.delivered / run.cpu, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,16 @@ def busy_seconds() -> float:
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     user, nice, system, _idle, _waiting, irq, softirq, steal = fields
     return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def wait_for_quiet(most: float, patience: float) -> None:
+    """Return when the machine used fewer than `most` cores for half a second, or after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before, start = busy_seconds(), time.monotonic()
+        time.sleep(0.5)
+        if (busy_seconds() - before) / (time.monotonic() - start) < most:
+            return
 
 
 def _family(pid: int) -> list[int]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
+from benchmarks.bench import SERVERS
 from benchmarks.child import ChildFailedError
 from benchmarks.contestant import Contestant, running
 from benchmarks.load import LoadClient, cycles, publisher
@@ -59,9 +60,7 @@ def test_where_the_stream_is_cut_makes_no_difference(places: list[int]) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    places=st.lists(st.integers(min_value=0), max_size=6), cuts=st.lists(st.integers(min_value=0), max_size=6)
-)
+@given(places=st.lists(st.integers(min_value=0), max_size=6), cuts=st.lists(st.integers(min_value=0), max_size=6))
 def test_nats_messages_may_share_frames_or_span_them(places: list[int], cuts: list[int]) -> None:
     operations = b"INFO {}\r\n" + b"".join(nats_message(number) for number in (1, 2, 3, 4)) + b"PING\r\n"
     frames = b"".join(binary(part) for part in cut(operations, places))
@@ -165,7 +164,7 @@ def test_a_bad_handshake_fails_the_run(answer: bytes, kind: str) -> None:
         assert failure.value.kind == kind
 
 
-@pytest.mark.parametrize("contestant", [Contestant.GATEWAY, Contestant.BROADCAST, Contestant.FASTAPI])
+@pytest.mark.parametrize("contestant", SERVERS)
 def test_what_is_published_reaches_every_client_of_its_job(contestant: Contestant) -> None:
     """20 clients on 3 jobs, through a real nats-server and a real peer: 100 events, each to its own job."""
     with running(contestant) as server, LoadClient(server, clients=20, jobs=3) as clients:
@@ -177,7 +176,7 @@ def test_what_is_published_reaches_every_client_of_its_job(contestant: Contestan
         assert clients.mark().delivered == 7 * 34 + 7 * 33 + 6 * 33
 
 
-@pytest.mark.parametrize("contestant", [Contestant.GATEWAY, Contestant.BROADCAST, Contestant.FASTAPI])
+@pytest.mark.parametrize("contestant", SERVERS)
 def test_connections_cycle_with_their_jwt_checked(contestant: Contestant) -> None:
     with running(contestant, jwt_checks=True) as server:
         assert cycles(server, at_once=4, seconds=0.2)["cycles"] > 4
