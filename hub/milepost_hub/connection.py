@@ -425,9 +425,9 @@ class Connection(asyncio.Protocol):
             return
         self._wire.send_close(code, code.reason)
         self._flush_wire()
-        if self.liveness.stuck_since is None:
-            # Whoever does not answer the closing frame in time is cut off by the same clock as a stuck write.
-            self.liveness.stuck_since = time.monotonic()
+        # Whoever does not answer the closing frame in time is cut off by the same clock as a stuck write; it starts
+        # again, because a client may have been stuck for most of its time when it overflows.
+        self.liveness.stuck_since = time.monotonic()
 
     def _broken(self, doing: str) -> None:
         logger.exception("a client's connection failed while %s", doing)
@@ -454,7 +454,6 @@ class Connection(asyncio.Protocol):
     def _give_up(self, due: Due) -> None:
         if self._wire.state is OPEN and due is Due.STUCK:
             # It has not read for the whole write wait: say why, in case it does after all, and wait once more.
-            self.liveness.stuck_since = time.monotonic()
             self.close(CloseCode.TOO_SLOW)
             return
         if due is Due.DEAD:
