@@ -113,3 +113,16 @@ async def a_watcher(
     client = await a_client(hub, tenant, sub=sub, receive_buffer=receive_buffer)
     assert (await client.subscribe(job, mode=mode))["type"] == "subscribed"
     return client
+
+
+@contextlib.asynccontextmanager
+async def watchers(hub: Hub, count: int, job: int | str) -> AsyncIterator[list[RawClient]]:
+    """So many of them, closed in the end."""
+    clients: list[RawClient] = []
+    try:
+        for _ in range(count):
+            clients.append(await a_watcher(hub, job))
+        yield clients
+    finally:
+        for client in clients:
+            client.close()

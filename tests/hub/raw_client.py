@@ -91,6 +91,8 @@ class RawClient:
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
+        self.appetite = 65_536
+        """Bytes it reads at once, at most."""
         self._read = bytearray()
 
     @classmethod
@@ -139,10 +141,11 @@ class RawClient:
         async with asyncio.timeout(PATIENCE):
             await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
-    async def read_some(self, most: int = 65_536) -> int:
-        """Read once from the socket, at most so many bytes; return how many, 0 at the end."""
+    async def read_some(self) -> int:
+        """Read once from the socket; return how many bytes, 0 at the end."""
         async with asyncio.timeout(PATIENCE):
-            data = await asyncio.get_running_loop().sock_recv(self.socket, most)
+            data = await asyncio.get_running_loop().sock_recv(self.socket, self.appetite)
+        await asyncio.sleep(0)  # reading what is there already never waits, and the hub is to have its turn
         self._read += data
         return len(data)
 
@@ -214,15 +217,20 @@ class RawClient:
             pass
         return message
 
-    async def closed(self) -> Closed:
-        """Read until the closing frame, answer it, and see the hub close the connection."""
+    async def rest(self) -> tuple[list[dict[str, Any]], Closed]:
+        """Read all messages up to the closing frame, answer that, and see the hub close the connection."""
+        messages = []
         while True:
             try:
-                await self.text()
+                messages.append(await self.message())
             except Closed as closed:
                 await self.write(frame(struct.pack("!H", 1000), CLOSE))
                 assert await self.at_end()
-                return closed
+                return messages, closed
+
+    async def closed(self) -> Closed:
+        """Read up to the closing frame, and return it."""
+        return (await self.rest())[1]
 
     async def subscribe(self, job: int | str, **more: object) -> dict[str, Any]:
         """Subscribe, and return the answer."""
