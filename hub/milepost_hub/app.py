@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from milepost_hub.hub import Hub
 
 PROBLEM = "application/problem+json"
+_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 class Health(BaseModel):
@@ -46,15 +47,27 @@ class Problem(BaseModel):
     detail: str
 
 
+class _App(FastAPI):
+    """FastAPI, describing errors with the media type that they have."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            for path in super().openapi()["paths"].values():
+                for operation in path.values():
+                    # FastAPI describes every model as the media type of the route's own response.
+                    operation["responses"]["default"]["content"] = {PROBLEM: {"schema": _PROBLEM_SCHEMA}}
+        return super().openapi()
+
+
 def make_app(hub: Hub) -> FastAPI:
     """The ASGI application for one hub."""
-    app = FastAPI(
+    app = _App(
         title="Milepost",
         summary="Live job progress from any program to every browser that may see it",
         description=f"Events arrive on the WebSocket at `{hub.ws_path}`, which OpenAPI cannot describe.",
         docs_url=None,
         redoc_url=None,
-        responses={"default": {"model": Problem, "content": {PROBLEM: {}}, "description": "What went wrong"}},
+        responses={"default": {"model": Problem, "description": "What went wrong"}},
     )
     app.add_middleware(
         CORSMiddleware,
@@ -78,7 +91,7 @@ def make_app(hub: Hub) -> FastAPI:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return readiness
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """What is counted, in Prometheus' text format."""
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE)
