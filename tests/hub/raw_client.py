@@ -103,7 +103,11 @@ class RawClient:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        except BaseException:
+            connection.close()
+            raise
         return cls(connection)
 
     @classmethod
@@ -117,9 +121,13 @@ class RawClient:
     ) -> RawClient:
         """Connect and shake hands, with the token in the URL as the original client has it."""
         client = await cls.open(port, receive_buffer=receive_buffer)
-        await client.write(upgrade("/ws" if token is None else f"/ws?token={token}", headers))
-        response = await client.response()
-        assert accepts(response), response
+        try:
+            await client.write(upgrade("/ws" if token is None else f"/ws?token={token}", headers))
+            response = await client.response()
+            assert accepts(response), response
+        except BaseException:
+            client.close()
+            raise
         return client
 
     async def __aenter__(self) -> RawClient:
