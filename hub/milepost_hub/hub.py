@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 from collections.abc import Coroutine, Iterator
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import _TrustedHosts
@@ -103,7 +103,7 @@ class Hub:
 
     # -- life -------------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Hub:
+    async def __aenter__(self) -> Self:
         """Listen.
 
         Raises:
@@ -227,6 +227,13 @@ class Hub:
         channel = self._channels.get((tenant, job))
         if channel is not None:
             self._fanout.append(channel, payload, key)
+
+    def patience(self) -> float:
+        """Seconds during which another event would only wait for the next flush; 0 when it would go out at once.
+
+        An upstream may use them to read what comes next in one go, shortly before they are over.
+        """
+        return self._fanout.patience()
 
     def deliver_summary(self, tenant: str, job: str, summary: bytes) -> None:
         """Send a job's summary, a JSON object with PROTOCOL's fields, to those who watch all jobs they may see."""
