@@ -135,11 +135,21 @@ class Hub:
         try:
             await self._serving
         finally:
+            await self._cut_off()
             self._ticking.cancel()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(self._ticking, *self._tasks, return_exceptions=True)
             self.metrics.sync()
+
+    async def _cut_off(self) -> None:
+        """End what uvicorn has given up waiting for, and would leave open: an HTTP client that does not read."""
+        left = self._server.server_state
+        for connection in list(left.connections):
+            connection.transport.abort()
+        await asyncio.gather(*left.tasks, return_exceptions=True)
+        # The event loop tells protocols of their loss on its next turn.
+        await asyncio.sleep(0)
 
     @property
     def url(self) -> str:
