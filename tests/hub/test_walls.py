@@ -17,12 +17,32 @@ from tests.hub.signers import OTHER_SECRET, SECRET
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 THEIR_JOBS = ["1", "42", "night-run"]
+UNWATCHED = ["2", "day-run"]
+"""Jobs of theirs that run while none of their own clients watches."""
 SECRET_WORD = "between globex and its clients"
 THEIR_EVENT = json.dumps({"message": SECRET_WORD, "nodeId": 1}).encode()
 THEIR_SUMMARY = json.dumps({"jobId": 1, "name": SECRET_WORD, "status": "running"}).encode()
 
 job_ids = st.one_of(
-    st.sampled_from([1, 42, "1", "42", "night-run", "*", ">", "", "globex", "globex.1", "globex/1", "../globex/1"]),
+    st.sampled_from(
+        [
+            1,
+            42,
+            "1",
+            "42",
+            "night-run",
+            2,
+            "2",
+            "day-run",
+            "*",
+            ">",
+            "",
+            "globex",
+            "globex.1",
+            "globex/1",
+            "../globex/1",
+        ]
+    ),
     st.sampled_from(
         ["tenant.globex.job.1.progress", "globex,1", ["globex", "1"], ["globex", "*"], {"tenant": "globex"}]
     ),
@@ -102,11 +122,12 @@ async def told_if_open(client: RawClient) -> list[bytes]:
 
 async def work(hub: LiveHub, them: RawClient) -> None:
     """An event and a summary of every job of globex, all of which its own client receives."""
-    for job in THEIR_JOBS:
+    jobs = UNWATCHED + THEIR_JOBS
+    for job in jobs:
         hub.deliver("globex", job, THEIR_EVENT, None)
         hub.deliver_summary("globex", job, THEIR_SUMMARY)
-    kinds = [(await them.message())["type"] for _ in range(2 * len(THEIR_JOBS))]
-    assert sorted(kinds) == ["job.progress"] * len(THEIR_JOBS) + ["job.summary"] * len(THEIR_JOBS)
+    kinds = [(await them.message())["type"] for _ in THEIR_JOBS + jobs]
+    assert sorted(kinds) == ["job.progress"] * len(THEIR_JOBS) + ["job.summary"] * len(jobs)
 
 
 async def their_client(hub: LiveHub) -> RawClient:
@@ -153,6 +174,7 @@ async def test_the_same_job_id_under_two_tenants_is_two_jobs(module_hub: LiveHub
     async with await a_watcher(module_hub, 1) as ours, await a_watcher(module_hub, 1, "globex") as theirs:
         for number in range(50):
             module_hub.deliver("globex", "1", THEIR_EVENT, None)
+            module_hub.deliver("initech", "1", THEIR_EVENT, None)  # where nobody watches
             module_hub.deliver("acme", "1", b'{"message":"%d"}' % number, None)
         assert [(await ours.message())["payload"]["message"] for _ in range(50)] == [str(n) for n in range(50)]
         assert [(await theirs.message())["payload"]["message"] for _ in range(50)] == [SECRET_WORD] * 50
