@@ -221,21 +221,20 @@ async def test_a_latest_client_is_bounded_too() -> None:
 async def test_a_flood_of_pings_from_one_that_does_not_read_is_bounded() -> None:
     """Only the last ping needs an answer, and pongs go out before what waits."""
     async with (
-        live_hub(kind=SamplingHub, write_wait=30, max_messages_per_second=1_000_000) as hub,
+        live_hub(kind=SamplingHub, write_wait=30, max_messages_per_second=1e6, queue_messages=10_000) as hub,
         await a_client(hub, sub="flooder", receive_buffer=4096) as client,
     ):
         connection = await hub.client_of("flooder")
         assert isinstance(connection, Sampled)
         await client.subscribe(1)
         await make_stuck(hub, connection, "1")
-        before = hub.closes
         held = connection.held[1]
         for number in range(200):
             await client.write(frame(b"%125d" % number, PING) * 100)
         await client.send({"action": "subscribe", "jobId": 2})
         await eventually_async(lambda: hub.wants("acme", "2"))
         assert connection.held[1] < held + 2_000
-        assert hub.closes == before
+        assert hub.closes == {}
         pong = await client.frame()
         while pong.opcode != 10:
             pong = await client.frame()
