@@ -43,7 +43,7 @@ def _against_the_gateway(results: Results, scenario: str, load: Load) -> Iterato
     if load.clients == load.jobs:
         yield _ratio(results, scenario, Basis.PROCESS, 1.2)
     elif load.rate >= 2_000:
-        yield _ratio(results, scenario, Basis.FAN_OUT, 5)
+        yield _ratio(results, scenario, Basis.PROCESS, 5)
         yield _latency(results, scenario, 1, "p99")
     else:
         yield _latency(results, scenario, 0, "p50")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import signal
 import socket
@@ -237,6 +238,9 @@ async def _serve(settings: ServeSettings, listener: socket.socket, ready: Callab
         # readable once the parent is gone, however it went
         loop.add_reader(parent.sentinel, stop.set)
     async with composed(settings, listener):
+        # What is loaded by now stays: a full collection need not go through it again while clients wait.
+        gc.collect()
+        gc.freeze()
         ready()
         await stop.wait()
         if this is not None:

@@ -49,7 +49,9 @@ class Bridge:
         self._summarised: set[str] = set()
         self._intake = Intake(settings, hub.wants, self._summarised, self._complaints)
         self._summaries = Summaries(settings)
-        self._connection = Connection(servers(nats_url), settings, self._on_message, self._on_change, self._complaints)
+        self._connection = Connection(
+            servers(nats_url), settings, self._on_message, self._on_change, self._complaints, caught_up=hub.caught_up
+        )
         self._watches: dict[str, _Watch] = {}
         self._sweep_every = min(settings.job_memory, settings.stalled_after) / _SWEEPS_IN_MEMORY
         self._sweep_at = 0.0

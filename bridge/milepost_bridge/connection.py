@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from milepost_bridge.client import OnMessage, WireClient
+from milepost_bridge.client import CaughtUp, OnMessage, WireClient
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.settings import BridgeSettings
 
@@ -28,6 +28,9 @@ _LOOK: Final = 1.0
 _UNWRITTEN_LOOK: Final = 0.001
 """Seconds between looks at what nats-py has not yet written."""
 
+_CANCEL_AGAIN: Final = 0.1
+"""Seconds until an end that is not heard is asked for again."""
+
 _GRACE: Final = 1.0
 """Seconds for a connection to close in good order."""
 
@@ -41,6 +44,7 @@ class Connection:
         on_message: given every message, in order; must not raise.
         on_change: called when `up` has changed; must not raise.
         complaints: where it is told what goes wrong.
+        caught_up: told when all that was read is handed over; for how many seconds another message would only wait.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Connection:
         on_message: OnMessage,
         on_change: Callable[[], None],
         complaints: Complaints,
+        *,
+        caught_up: CaughtUp = lambda: 0.0,
     ) -> None:
         self._servers = servers
         self._settings = settings
@@ -57,6 +63,7 @@ class Connection:
         self._on_message = on_message
         self._on_change = on_change
         self._complaints = complaints
+        self._caught_up = caught_up
         self.up = False
         self.connections = 0
         """How many there have been."""
@@ -66,6 +73,7 @@ class Connection:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def start(self) -> None:
         """Begin to connect, in the background."""
@@ -74,10 +82,12 @@ class Connection:
     async def close(self) -> None:
         """End the connection for good."""
         self._wanted.clear()
-        if self._task is not None:
+        self._closing = True
+        self._news.set()
+        # Once is not enough: a cancellation that comes while nats-py connects or flushes can get lost in there.
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task], timeout=_CANCEL_AGAIN)
 
     def want(self, subject: str) -> asyncio.Future[None] | None:
         """Subscribe to `subject`, now and after every reconnect.
@@ -106,8 +116,8 @@ class Connection:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
-            client = WireClient(self._on_message, tls=self._tls)
+        while not self._closing:
+            client = WireClient(self._on_message, self._caught_up, tls=self._tls)
             try:
                 await self._connect(client)
                 failures = 0
@@ -132,7 +142,7 @@ class Connection:
     async def _live(self, client: WireClient) -> None:
         """Keep the subscriptions as they are wanted until the connection is lost."""
         self.connections += 1
-        while client.is_connected:
+        while client.is_connected and not self._closing:
             self._news.clear()
             await self._subscribe(client)
             if not self.up:
@@ -141,7 +151,8 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await self._news.wait()
-        raise ConnectionError(f"connection lost: {client.last_error or 'closed by the server'}")
+        if not self._closing:
+            raise ConnectionError(f"connection lost: {client.last_error or 'closed by the server'}")
 
     async def _subscribe(self, client: WireClient) -> None:
         for subject in self._confirmed.keys() - self._wanted:

@@ -29,6 +29,14 @@ class Sink(Protocol):
         """
         ...
 
+    def caught_up(self) -> float:
+        """Everything read so far was delivered.
+
+        Returns:
+            Seconds during which another event would only wait: so long the bridge lets them gather. Often 0.
+        """
+        ...
+
     def deliver_summary(self, tenant: str, job: str, summary: bytes) -> None:
         """A job's summary as a JSON object, for a tenant with `Interest.SUMMARIES`."""
         ...

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import time
 from collections import deque
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         "_hub",
         "_pong",
         "_sending",
+        "_sending_bytes",
         "_uvicorn_connections",
         "_verifying",
         "_wake",
@@ -87,7 +89,9 @@ class Connection(asyncio.Protocol):
         self._fragments: bytes | None = None
         self._verifying = False
         self._pong: bytes | None = None
+        # Messages and bytes of the last write: what is left of it in the transport is told in proportion.
         self._sending = 0
+        self._sending_bytes = 0
         self._wake = 0
         self.session = Session(hub.settings, time.time())
         self.liveness = Liveness(hub.settings, time.monotonic())
@@ -150,7 +154,7 @@ class Connection(asyncio.Protocol):
             self._write(Frame(Opcode.PONG, pong).serialize(mask=False))
         while self.outbox and self.liveness.stuck_since is None and not self.transport.is_closing():
             data, messages = self.outbox.take()
-            self._sending = messages
+            self._sending, self._sending_bytes = messages, len(data)
             self._write(data)
 
     def shutdown(self) -> None:
@@ -168,6 +172,7 @@ class Connection(asyncio.Protocol):
         liveness.last_sent = now
         # Set before the write: it may pause us while it runs.
         self._sending = len(batch.frames)
+        self._sending_bytes = len(batch.data)
         try:
             self.transport.write(batch.data)
         except Exception:
@@ -185,6 +190,7 @@ class Connection(asyncio.Protocol):
             data = joined[identity] = b"".join([batch.data for batch in batches])
         self.liveness.last_sent = now
         self._sending = sum(len(batch.frames) for batch in batches)
+        self._sending_bytes = len(data)
         self._write(data)
 
     def send(self, frame: bytes) -> None:
@@ -193,7 +199,7 @@ class Connection(asyncio.Protocol):
             return
         if self.liveness.stuck_since is None:
             self.liveness.last_sent = time.monotonic()
-            self._sending = 1
+            self._sending, self._sending_bytes = 1, len(frame)
             self._write(frame)
             return
         self._outbox().append(frame)
@@ -239,7 +245,10 @@ class Connection(asyncio.Protocol):
         """Messages and bytes that wait for this client, the transport's buffer included."""
         waiting = self.transport.get_write_buffer_size()
         outbox = self.outbox
-        messages = self._sending if waiting else 0
+        messages = 0
+        if waiting:
+            # A closing frame or a pong may wait behind the last write; they are no messages.
+            messages = min(self._sending, math.ceil(self._sending * waiting / max(1, self._sending_bytes)))
         return (messages, waiting) if outbox is None else (messages + outbox.messages, waiting + outbox.size)
 
     # -- handshake --------------------------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 An event is encoded once and appended to its channel. A flush takes every dirty channel's frames as one batch, gives
 each subscriber the batches of all its channels, and writes them with one call: the system call is what a delivery
 costs. An event therefore costs what its own subscribers cost, whatever else the hub carries.
+
+Reading costs as well: a system call and a turn of the loop, however little it brings. An upstream that says when it has
+handed over what it read (`caught_up`) has it flushed right then, and learns how long it may let more gather.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from time import monotonic
 from milepost_hub.channel import Batch, Channel
 from milepost_hub.connection import Connection
 from milepost_hub.pace import Pace
+
+# Clocks of event loops tick in milliseconds: a flush may start a little early, rather than a turn of the loop late.
+_SLACK = 0.0006
 
 
 class Fanout:
@@ -25,7 +31,7 @@ class Fanout:
         self._pace = pace
         self._most_owed = most_owed
         self._dirty: list[Channel] = []
-        self._scheduled = False
+        self._scheduled: asyncio.Handle | None = None
         self.deliveries = 0
         self.flushes = 0
 
@@ -35,25 +41,33 @@ class Fanout:
         if not channel.dirty:
             channel.dirty = True
             self._dirty.append(channel)
-            if not self._scheduled:
+            if self._scheduled is None:
                 self._schedule()
         if channel.size >= self._most_owed:
             self.flush()
 
     def _schedule(self) -> None:
-        self._scheduled = True
         delay = self._pace.delay(monotonic())
         if delay > 0:
-            self._loop.call_later(delay, self._scheduled_flush)
+            self._scheduled = self._loop.call_later(delay + _SLACK, self.flush)
         else:
-            self._loop.call_soon(self._scheduled_flush)
+            self._scheduled = self._loop.call_soon(self.flush)
 
-    def _scheduled_flush(self) -> None:
-        self._scheduled = False
-        self.flush()
+    def caught_up(self) -> float:
+        """The upstream has handed over all it had: flush that, if it is time.
+
+        Returns:
+            Seconds until the next flush may start: what is handed over before then can only wait.
+        """
+        if self._dirty and self._pace.delay(monotonic()) <= _SLACK:
+            self.flush()
+        return self._pace.delay(monotonic())
 
     def flush(self) -> None:
         """Write what is owed to everybody."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         if not self._dirty:
             return
         started = monotonic()

@@ -113,7 +113,7 @@ class Hub:
         settings = self.settings
         listener = self._listener or self._bind()
         self.host, self.port = listener.getsockname()[:2]
-        pace = Pace(settings.flush_factor, settings.flush_pause)
+        pace = Pace(settings.flush_factor, settings.flush_rest, settings.flush_pause)
         self._fanout = Fanout(loop, pace, settings.queue_bytes // 4)
         self._wheel: Wheel[Connection] = Wheel(self._tick(), time.monotonic())
         self._ticking = loop.create_task(self._turn_wheel())
@@ -238,12 +238,14 @@ class Hub:
         if channel is not None:
             self._fanout.append(channel, payload, key)
 
-    def patience(self) -> float:
-        """Seconds during which another event would only wait for the next flush; 0 when it would go out at once.
+    def caught_up(self) -> float:
+        """Hear that everything read so far was delivered: it goes out now, if it is time.
 
-        An upstream may use them to read what comes next in one go, shortly before they are over.
+        Returns:
+            Seconds during which another event would only wait; 0 when it would go out at once. An upstream may let
+            events gather for so long and read them in one go.
         """
-        return self._fanout.patience()
+        return self._fanout.caught_up()
 
     def deliver_summary(self, tenant: str, job: str, summary: bytes) -> None:
         """Send a job's summary, a JSON object with PROTOCOL's fields, to those who watch all jobs they may see."""

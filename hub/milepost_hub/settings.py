@@ -64,6 +64,8 @@ class HubSettings(BaseModel):
 
     flush_factor: float = Field(default=6.0, ge=0)
     """How many times a flush's own cost passes before the next one, under load; see `pace`."""
+    flush_rest: float = Field(default=0.002, ge=0, le=1)
+    """The shortest time from one flush to the next; an event that comes alone goes at once."""
     flush_pause: float = Field(default=0.02, ge=0, le=1)
     """The longest wait between two flushes."""
     drain_seconds: float = Field(default=3.0, ge=0)

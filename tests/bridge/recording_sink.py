@@ -41,6 +41,9 @@ class RecordingSink(Sink):
     def deliver(self, tenant: str, job: str, payload: bytes, key: str | None) -> None:
         self.deliveries.append(Delivery(tenant, job, payload, key))
 
+    def caught_up(self) -> float:
+        return 0.0
+
     def deliver_summary(self, tenant: str, job: str, summary: bytes) -> None:
         self.summaries.append((tenant, job, json.loads(summary)))
 

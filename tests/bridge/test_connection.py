@@ -275,3 +275,15 @@ def test_pauses_grow_to_a_bound_and_differ(failures: int, chance: float) -> None
     assert 0.1 <= pause <= 2.0
     assert backoff(failures, settings, 0) <= pause <= backoff(failures, settings, 1)
     assert pause <= backoff(failures + 1, settings, chance)
+
+
+async def test_it_ends_whenever_it_is_told_to(shared_nats: NatsServer) -> None:
+    """Also in the middle of connecting, where nats-py can swallow a cancellation: without a second one it hangs."""
+    for turns in range(120):
+        it = Line(shared_nats.url)
+        it.connection.want("tenant.acme.job.*.>")
+        it.connection.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await it.connection.close()
+        assert not it.connection.up

@@ -212,3 +212,17 @@ async def test_one_clients_mishap_does_not_end_a_flush(caplog: pytest.LogCapture
         for client in [cursed, *clients]:
             client.close()
     assert "failed while writing" in caplog.text
+
+
+async def test_what_was_read_goes_out_when_the_upstream_has_caught_up() -> None:
+    """In that very call, not a turn of the loop later; and what is too early waits for as long as it is told."""
+    async with live_hub(kind=CountingHub, flush_rest=1, flush_pause=1) as hub, watchers(hub, 3, 1):
+        assert isinstance(hub, CountingHub)
+        hub.written()
+        for number in range(5):
+            hub.deliver("acme", "1", b'{"rowCount":%d}' % number, "1")
+        assert 0 < hub.caught_up() <= 1
+        assert [len(writes) for writes in hub.written()] == [1, 1, 1]
+        hub.deliver("acme", "1", b'{"rowCount":6}', "1")
+        assert 0 < hub.caught_up() <= 1
+        assert [len(writes) for writes in hub.written()] == [0, 0, 0]

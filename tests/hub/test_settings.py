@@ -31,10 +31,10 @@ DEFAULTS = {
     "max_bad_messages": 10,
 }
 """Those that are promised; how flushes are paced is tuned by measurement."""
-TUNED = {"flush_factor", "flush_pause", "drain_seconds"}
+TUNED = {"flush_factor", "flush_rest", "flush_pause", "drain_seconds"}
 TIMES = [
     "ping_interval", "pong_timeout", "write_wait", "heartbeat_interval", "auth_wait", "token_notice", "flush_factor",
-    "flush_pause", "drain_seconds", "max_messages_per_second",
+    "flush_rest", "flush_pause", "drain_seconds", "max_messages_per_second",
 ]  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def test_every_setting_is_described() -> None:
         ("token_notice", -1), ("max_message_bytes", 127), ("queue_messages", 0), ("queue_bytes", 4095),
         ("unsent_bytes", -1), ("max_connections", 0), ("max_connections_per_tenant", 0), ("max_subscriptions", 0),
         ("max_messages_per_second", 0), ("max_bad_messages", 0), ("flush_factor", -1), ("flush_pause", -1),
+        ("flush_rest", -1),
         ("flush_pause", 1.1), ("drain_seconds", -1), ("allow_origins", ["app.example"]),
         ("allow_origins", ["https://app.example/path"]),
         *((name, value) for name in TIMES for value in (math.inf, -math.inf, math.nan)),
