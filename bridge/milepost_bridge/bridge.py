@@ -110,7 +110,8 @@ class Bridge:
         if interest < watch.interest:
             loop = asyncio.get_running_loop()
             watch.lowering = loop.call_later(self._linger, self._lower, tenant, watch, interest)
-            return None
+            # the first subscription may still be on its way
+            return None if interest is Interest.NONE else self._connection.want(_everything_of(tenant))
         watch.interest = interest
         if interest is Interest.SUMMARIES:
             self._summarised.add(tenant)

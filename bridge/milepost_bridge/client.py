@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from nats.aio.client import Client
-from nats.errors import Error, ProtocolError
+from milepost_reporter.client import SecureClient
+from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 OnMessage = Callable[[bytes, bytes, bytes | None], None]
@@ -30,21 +30,15 @@ CaughtUp = Callable[[], float]
 _CRLF: Final = b"\r\n"
 
 
-class WireClient(Client):
+class WireClient(SecureClient):
     """A client all of whose messages go to `on_message`, in the order in which they arrive.
 
-    tls: whether to refuse a server that offers none; nats-py would talk in the clear.
+    tls: whether to refuse a server that offers none.
     """
 
     def __init__(self, on_message: OnMessage, caught_up: CaughtUp = lambda: 0.0, *, tls: bool = False) -> None:
-        super().__init__()
-        self._tls_required = tls
+        super().__init__(tls=tls)
         self._ps = _MessageParser(self, on_message, caught_up)
-
-    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        if self._tls_required and initial_connection and not info.get("tls_required"):
-            raise Error("the server offers no TLS")
-        await super()._process_info(info, initial_connection)
 
 
 class _MessageParser(Parser):

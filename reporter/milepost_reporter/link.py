@@ -142,12 +142,12 @@ class Link:
 
     async def _live(self) -> None:
         # Importing nats takes a tenth of a second: in this thread, the job does not wait for it.
-        from nats.aio.client import Client
+        from milepost_reporter.client import SecureClient
 
         self._news = asyncio.Event()
         self._lost_at = time.monotonic()
         while not self._over():
-            client = Client()
+            client = SecureClient(tls=self._settings.tls)
             try:
                 if await self._connect(client):
                     await self._talk(client)

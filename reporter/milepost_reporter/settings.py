@@ -97,6 +97,11 @@ class Settings:
         """The servers' URLs."""
         return [url.strip() for url in self.nats_url.split(",") if url.strip()]
 
+    @property
+    def tls(self) -> bool:
+        """Whether a server without TLS is to be refused."""
+        return self.ca is not None or any(url.startswith(("tls:", "wss:")) for url in self.servers)
+
     def connect_options(self) -> dict[str, Any]:
         """What nats-py's `connect` is to be told."""
         options: dict[str, Any] = {

@@ -1,0 +1,25 @@
+"""nats-py's client, keeping secrets from a server without TLS.
+
+nats-py 2.16 goes on in the clear, credentials and all, when TLS was asked for and the server offers none.
+"""
+
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error
+
+
+class SecureClient(Client):
+    """A client that refuses a server without TLS, before it sends a word, when `tls` says that it must have it."""
+
+    def __init__(self, *, tls: bool) -> None:
+        super().__init__()
+        self._tls_asked = tls
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if self._tls_asked and initial_connection and not info.get("tls_required"):
+            if self._transport is not None:
+                # when it may not try again, nats-py itself leaves the connection open
+                self._transport.close()
+            raise Error("the server offers no TLS")
+        await super()._process_info(info, initial_connection)
