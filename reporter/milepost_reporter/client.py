@@ -20,6 +20,6 @@ class SecureClient(Client):
         if self._tls_asked and initial_connection and not info.get("tls_required"):
             if self._transport is not None:
                 # when it may not try again, nats-py itself leaves the connection open
-                self._transport.close()
+                self._transport.close()  # type: ignore[no-untyped-call]
             raise Error("the server offers no TLS")
         await super()._process_info(info, initial_connection)
