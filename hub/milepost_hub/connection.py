@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         if self._wire.state is not OPEN:
             self.liveness.stuck_since = time.monotonic()  # from here on, time for the client's closing frame
             return
-        self.liveness.stuck_since = None
+        self.liveness.unstuck(time.monotonic())
         self._sending = 0
         if self._pong is not None:
             pong, self._pong = self._pong, None

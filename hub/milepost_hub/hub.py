@@ -315,8 +315,10 @@ class Hub:
             in_effect.add_done_callback(lambda _: self._answer_subscribed(client, topic, id))
 
     def unsubscribe(self, client: Connection, topic: str) -> None:
-        """Detach a client from a topic."""
-        for channel in client.channels.pop(topic, ()):
+        """Detach a client from a topic, if it is attached to it."""
+        if topic not in client.channels:
+            return
+        for channel in client.channels.pop(topic):
             channel.subscribers.pop(client, None)
             if not channel.subscribers:
                 self._channels.pop(channel.topic, None)

@@ -51,6 +51,11 @@ class Liveness:
             due.append(Due.HEARTBEAT)
         return due
 
+    def unstuck(self, now: float) -> None:
+        """What was stuck has left: somebody reads at the other end, and the last ping may only just have got there."""
+        self.stuck_since = None
+        self.last_pong = now
+
     def next_check(self, settings: HubSettings) -> float:
         """When there may be something due again."""
         if self.stuck_since is not None:

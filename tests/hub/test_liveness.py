@@ -128,3 +128,14 @@ def test_nothing_is_due_before_the_time_it_names(events: list[tuple[str, float]]
             return
         assert due
         now = max(now, due_at)
+
+
+def test_whoever_was_stuck_when_the_ping_came_has_time_to_answer_it() -> None:
+    """A slow client that reads at last is not declared dead for a pong that it could not yet have sent."""
+    live = Liveness(QUIET, 0)
+    assert live.check(QUIET, 54) == [Due.PING]
+    live.stuck_since = 54.1
+    live.unstuck(63)
+    assert live.check(QUIET, 64) == []
+    assert live.check(QUIET, 108) == [Due.PING]
+    assert live.check(QUIET, 114) == [Due.DEAD]
