@@ -57,7 +57,8 @@ class Relay:
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 for task in both:
                     task.cancel()
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            # the relay's own end: a cancelled handler would make asyncio log an error
             return
         finally:
             for end in (writer, other):
