@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from milepost_reporter.client import SecureClient
+from nats.aio.client import DEFAULT_BUFFER_SIZE
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
@@ -66,7 +67,8 @@ class _MessageParser(Parser):
             else:
                 del read[: end + len(_CRLF)]
                 await super().parse(line + _CRLF)
-        if (seconds := self._caught_up()) > 0:
+        # A full reading means that there is more already: who is behind neither flushes nor rests.
+        if len(data) < DEFAULT_BUFFER_SIZE and (seconds := self._caught_up()) > 0:
             await asyncio.sleep(seconds)
 
     def _message(self, line: bytes, start: int) -> int:

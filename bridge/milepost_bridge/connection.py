@@ -145,6 +145,9 @@ class Connection:
         while client.is_connected and not self._closing:
             self._news.clear()
             await self._subscribe(client)
+            # What was wanted meanwhile was told that it need not wait, so `up` has to wait for it.
+            while not self.up and self._wanted - self._confirmed.keys():
+                await self._subscribe(client)
             if not self.up:
                 self._change(up=True)
                 _logger.info("connected to NATS")

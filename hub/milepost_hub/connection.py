@@ -166,14 +166,14 @@ class Connection(asyncio.Protocol):
     def push(self, batch: Batch, now: float) -> None:
         """Deliver one batch. The hot path."""
         liveness = self.liveness
-        if liveness.stuck_since is not None:
-            self._hold(batch)
-            return
-        liveness.last_sent = now
-        # Set before the write: it may pause us while it runs.
-        self._sending = len(batch.frames)
-        self._sending_bytes = len(batch.data)
         try:
+            if liveness.stuck_since is not None:
+                self._hold(batch)
+                return
+            liveness.last_sent = now
+            # Set before the write: it may pause us while it runs.
+            self._sending = len(batch.frames)
+            self._sending_bytes = len(batch.data)
             self.transport.write(batch.data)
         except Exception:
             self._broken("writing")
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
         """Deliver several batches with one write; clients with the same batches share the bytes."""
         if self.liveness.stuck_since is not None:
             for batch in batches:
-                self._hold(batch)
+                self.push(batch, now)
             return
         identity = tuple(map(id, batches))
         data = joined.get(identity)
@@ -307,16 +307,16 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         try:
-            grant = self._hub.verifier.verify(token)
-        except TokenError as error:
-            self.perform(self.session.refused(error, id))
-        else:
-            self.perform(self.session.verified(grant, id, told=told))
-        self._verifying = False
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-        waiting, self._events = self._events, None
-        try:
+            try:
+                grant = self._hub.verifier.verify(token)
+            except TokenError as error:
+                self.perform(self.session.refused(error, id))
+            else:
+                self.perform(self.session.verified(grant, id, told=told))
+            self._verifying = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+            waiting, self._events = self._events, None
             self._handle(list(waiting or ()))
         except Exception:
             self._broken("reading")

@@ -204,7 +204,10 @@ class Hub:
                 client.woken(slot)
             if now - synced >= 1:
                 synced = now
-                self.metrics.sync()
+                try:
+                    self.metrics.sync()
+                except Exception:  # a gauge of somebody else's, or a full disk: the clients' clocks must go on
+                    logger.exception("the metrics could not be brought up to date")
 
     # -- what the upstream calls ------------------------------------------------------------------------------------
 
@@ -312,7 +315,8 @@ class Hub:
         if in_effect is None or in_effect.done():
             self._answer_subscribed(client, topic, id)
         else:
-            in_effect.add_done_callback(lambda _: self._answer_subscribed(client, topic, id))
+            attached = client.channels[topic]
+            in_effect.add_done_callback(lambda _: self._answer_subscribed(client, topic, id, attached))
 
     def unsubscribe(self, client: Connection, topic: str) -> None:
         """Detach a client from a topic, if it is attached to it."""
@@ -369,8 +373,12 @@ class Hub:
 
     # -- interest -----------------------------------------------------------------------------------------------------
 
-    def _answer_subscribed(self, client: Connection, topic: str, id: MessageId) -> None:
-        if topic in client.channels:
+    def _answer_subscribed(
+        self, client: Connection, topic: str, id: MessageId, attached: tuple[Channel, ...] | None = None
+    ) -> None:
+        # Taken back and asked for again while it waited: the answer is the later one's.
+        now = client.channels.get(topic)
+        if now is not None and (attached is None or now is attached):
             client.send(text_frame(message.subscribed(topic, durable=self.durable, up=self.up, id=id)))
 
     def _channels_of(self, tenant: str, topic: str, jobs: frozenset[str] | None) -> tuple[Channel, ...]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from milepost_bridge.client import WireClient
+from nats.aio.client import DEFAULT_BUFFER_SIZE
 from nats.errors import Error, ProtocolError
 
 from milepost.nats_server import NatsServer
@@ -106,3 +107,23 @@ async def test_what_is_not_nats_is_an_error(line: bytes) -> None:
     """nats-py ends the connection for it."""
     with pytest.raises(ProtocolError):
         await WireClient(lambda *_: None)._ps.parse(line + b"\r\n")
+
+
+async def test_who_is_behind_does_not_rest() -> None:
+    """After a full reading there is more already; a rest after each would bound what can come in at all."""
+    rests: list[None] = []
+    got: list[bytes] = []
+
+    def caught_up() -> float:
+        rests.append(None)
+        return 0.0
+
+    parser = WireClient(lambda subject, payload, headers: got.append(payload), caught_up)._ps
+    message = b"MSG wire 1 1000\r\n" + b"x" * 1000 + b"\r\n"
+    stream = message * 320
+    pieces = [stream[at : at + DEFAULT_BUFFER_SIZE] for at in range(0, len(stream), DEFAULT_BUFFER_SIZE)]
+    for piece in pieces:
+        await parser.parse(piece)
+    assert len(got) == 320
+    assert len(pieces) > 9
+    assert len(rests) == 1
