@@ -84,10 +84,11 @@ class Connection:
         self._wanted.clear()
         self._closing = True
         self._news.set()
-        # Once is not enough: a cancellation that comes while nats-py connects or flushes can get lost in there.
+        # First in good order: nats-py logs an error for a PONG that nobody waits for any more. Then by force, again and
+        # again: a cancellation that comes while nats-py connects or flushes can get lost in there.
         while self._task is not None and not self._task.done():
-            self._task.cancel()
             await asyncio.wait([self._task], timeout=_CANCEL_AGAIN)
+            self._task.cancel()
 
     def want(self, subject: str) -> asyncio.Future[None] | None:
         """Subscribe to `subject`, now and after every reconnect.
@@ -127,6 +128,8 @@ class Connection:
             finally:
                 self._down()
                 await _leave(client)
+            if self._closing:
+                return
             await asyncio.sleep(backoff(failures, self._settings, random.random()))  # noqa: S311 - no secret
             failures += 1
 

@@ -169,7 +169,14 @@ async def test_the_metrics_tell_of_the_bridge_too(service: Service) -> None:
 def workers_of(process: Running) -> list[psutil.Process]:
     """The processes that serve, without Python's own helpers."""
     children = psutil.Process(process.process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if "spawn_main" in " ".join(_command(child))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it has ended since it was listed
+        return []
 
 
 async def metric(url: str, name: str) -> float:
