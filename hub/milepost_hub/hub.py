@@ -204,10 +204,7 @@ class Hub:
                 client.woken(slot)
             if now - synced >= 1:
                 synced = now
-                try:
-                    self.metrics.sync()
-                except Exception:  # a gauge of somebody else's, or a full disk: the clients' clocks must go on
-                    logger.exception("the metrics could not be brought up to date")
+                self.metrics.sync()
 
     # -- what the upstream calls ------------------------------------------------------------------------------------
 

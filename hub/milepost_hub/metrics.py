@@ -9,13 +9,17 @@ No label ever carries a tenant, a job or anything else a client can choose.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import cast, overload
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+logger = logging.getLogger("milepost.hub")
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -83,9 +87,9 @@ class Metrics:
     def sync(self) -> None:
         """Bring prometheus-client up to date."""
         for carried in self._carried:
-            carried.sync()
+            _attempt(carried.sync)
         for gauge, read in self._gauges:
-            gauge.set(read())
+            _attempt(partial(_set, gauge, read))
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format, every worker's share included."""
@@ -95,3 +99,15 @@ class Metrics:
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return generate_latest(everybody)
+
+
+def _set(gauge: Gauge, read: Callable[[], float]) -> None:
+    gauge.set(read())
+
+
+def _attempt(step: Callable[[], None]) -> None:
+    """A figure that cannot be had, for a gauge that fails or a full disk, takes neither clocks nor others along."""
+    try:
+        step()
+    except Exception:
+        logger.exception("a metric could not be brought up to date")

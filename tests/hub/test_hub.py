@@ -396,3 +396,33 @@ async def test_an_address_that_is_taken_is_an_oserror_and_leaves_nothing() -> No
                 pytest.fail("it cannot listen")
         assert asyncio.all_tasks() == during
     assert asyncio.all_tasks() == before
+
+
+async def test_a_subscription_taken_back_and_asked_for_again_is_answered_once() -> None:
+    """By the later id: the earlier one was taken back before it took effect."""
+    async with live_hub() as hub:
+        hub.source.pending = asyncio.get_running_loop().create_future()
+        async with await a_client(hub) as client:
+            await client.send({"action": "subscribe", "jobId": 1, "id": "first"})
+            await client.send({"action": "unsubscribe", "jobId": 1, "id": "back"})
+            await client.send({"action": "subscribe", "jobId": 1, "id": "second"})
+            assert (await client.message())["type"] == "unsubscribed"
+            hub.source.pending.set_result(None)
+            assert (await client.message())["id"] == "second"
+            hub.deliver("acme", "1", b'{"message":"next"}', None)
+            assert (await client.message())["type"] == "job.progress"
+
+
+async def test_a_gauge_that_fails_stops_no_clock(caplog: pytest.LogCaptureFixture) -> None:
+    """Metrics are brought up to date by the task that keeps the clients' time: heartbeats go on."""
+
+    def broken() -> float:
+        raise RuntimeError("no figure")
+
+    async with live_hub(heartbeat_interval=0.5) as hub:
+        hub.metrics.gauge("milepost_test_broken", "One that fails.", broken)
+        async with await a_client(hub) as client:
+            for _ in range(4):  # over more than a second, after which the metrics are read
+                assert (await client.message())["type"] == "heartbeat"
+            assert b"milepost_hub_connections 1.0" in hub.metrics.exposition()
+        assert "no figure" in caplog.text
