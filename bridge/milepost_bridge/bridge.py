@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
 
+from milepost_hub.event import Event as Outgoing
+from milepost_hub.job_log import JobLog
 from milepost_hub.upstream import Interest
+from milepost_reporter.event import Event
 from milepost_reporter.names import check_tenant, is_name
 
 from milepost_bridge.complaints import Complaints
@@ -64,9 +67,9 @@ class Bridge:
         return self._connection.up
 
     @property
-    def durable(self) -> bool:
-        """Whether a job log stands behind the events: none does."""
-        return False
+    def log(self) -> JobLog | None:
+        """The job log behind the events: there is none."""
+        return None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -140,7 +143,7 @@ class Bridge:
             if taken is None:
                 return
             if taken.watched:
-                self._hub.deliver(taken.tenant, taken.job, payload, taken.key)
+                self._hub.deliver(taken.tenant, taken.job, _outgoing(payload, taken.event, taken.key))
             if taken.tenant in self._summarised:
                 self._sum_up(taken)
         except (Exception, asyncio.CancelledError):
@@ -205,6 +208,13 @@ class _Watch:
         if self.lowering is not None:
             self.lowering.cancel()
             self.lowering = None
+
+
+def _outgoing(payload: bytes, event: Event, key: str | None) -> Outgoing:
+    # What is late was sorted out before: a terminal event that is taken is its run's end.
+    end = event.status if event.is_terminal else None
+    final = end is not None and not event.willRetry
+    return Outgoing(payload, event.kind or "", key, end, final, position=None, cursor=None, at=None)
 
 
 def _everything_of(tenant: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from milepost_hub.event import Event
+from milepost_hub.job_log import Gap, Snapshot
 from milepost_hub.upstream import Upstream
 
 
@@ -22,11 +24,12 @@ class Sink(Protocol):
         """Whether somebody watches this job just now. Asked for every event."""
         ...
 
-    def deliver(self, tenant: str, job: str, payload: bytes, key: str | None) -> None:
-        """One event of a wanted job: a valid JSON object, byte for byte as published.
+    def deliver(self, tenant: str, job: str, event: Event) -> None:
+        """One event of a wanted job; its payload a valid JSON object, byte for byte as published."""
+        ...
 
-        key: progress with the same key may be conflated to the latest; None is always kept.
-        """
+    def reset(self, tenant: str, job: str, gap: Gap | None, snapshot: Snapshot) -> None:
+        """A followed job could not go on event by event: the gap, what it amounts to by now, then the tail."""
         ...
 
     def caught_up(self) -> float:

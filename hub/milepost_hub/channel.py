@@ -38,9 +38,9 @@ class Channel:
         self.size = 0
         self.dirty = False
 
-    def append(self, payload: bytes, key: str | None) -> None:
+    def append(self, payload: bytes, key: str | None, tail: bytes = b"}") -> None:
         """Owe one more message to every subscriber; of those with the same key a slow client may get the last."""
-        frame = text_frame(b"%b%b}" % (self._head, payload))
+        frame = text_frame(b"%b%b%b" % (self._head, payload, tail))
         self._frames.append(frame)
         self._keys.append(key)
         self.size += len(frame)

@@ -5,6 +5,9 @@
     * TokenError: this token does not let its bearer in
         * KeysNotReady: not yet; read the keys again and verify once more
     * ActionError: this message of a client cannot be done
+    * BadCursor: this is no cursor
+    * CursorGone: the log has not what a cursor stands for
+    * LogUnavailable: the log cannot be read just now
 
 Codes are stable and for programs; messages are sentences a person can act on, and never repeat the token.
 """
@@ -12,6 +15,8 @@ Codes are stable and for programs; messages are sentences a person can act on, a
 from __future__ import annotations
 
 from typing import Literal
+
+from milepost_hub.job_log import Gap
 
 TokenCode = Literal[
     "token_missing",
@@ -59,3 +64,19 @@ class ActionError(HubError):
         self.code = code
         self.message = message
         self.id = id
+
+
+class BadCursor(HubError, ValueError):  # noqa: N818 - what a client has sent, not a fault
+    """This is no cursor; the message is a sentence for the client."""
+
+
+class CursorGone(HubError):  # noqa: N818 - what retention and new streams do, not a fault
+    """What stood behind a cursor cannot be had event by event any more."""
+
+    def __init__(self, gap: Gap) -> None:
+        super().__init__(f"the log has a gap: {gap.reason}")
+        self.gap = gap
+
+
+class LogUnavailable(HubError):  # noqa: N818 - a state that passes
+    """The log cannot be read just now; ask again a little later."""

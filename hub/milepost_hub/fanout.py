@@ -35,9 +35,9 @@ class Fanout:
         self.deliveries = 0
         self.flushes = 0
 
-    def append(self, channel: Channel, payload: bytes, key: str | None) -> None:
+    def append(self, channel: Channel, payload: bytes, key: str | None, tail: bytes = b"}") -> None:
         """Owe a message to a channel's subscribers, and see that they get it soon."""
-        channel.append(payload, key)
+        channel.append(payload, key, tail)
         if not channel.dirty:
             channel.dirty = True
             self._dirty.append(channel)

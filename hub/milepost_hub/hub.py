@@ -20,9 +20,11 @@ from milepost_hub.app import make_app
 from milepost_hub.channel import Channel
 from milepost_hub.close import CloseCode
 from milepost_hub.connection import Connection
+from milepost_hub.event import Event
 from milepost_hub.fanout import Fanout
 from milepost_hub.frame import text_frame
 from milepost_hub.http_protocol import HttpProtocol
+from milepost_hub.job_log import Gap, Snapshot
 from milepost_hub.metrics import Metrics
 from milepost_hub.origin import Origins
 from milepost_hub.pace import Pace
@@ -228,15 +230,17 @@ class Hub:
         """Whether somebody watches this job."""
         return (tenant, job) in self._channels
 
-    def deliver(self, tenant: str, job: str, payload: bytes, key: str | None) -> None:
-        """Send one event to everybody who watches its job.
-
-        payload: a JSON object, valid: it goes out byte for byte.
-        key: of progress with the same key, a slow `latest` client gets the newest; None is kept for everybody.
-        """
+    def deliver(self, tenant: str, job: str, event: Event) -> None:
+        """Send one event to everybody who watches its job."""
         channel = self._channels.get((tenant, job))
         if channel is not None:
-            self._fanout.append(channel, payload, key)
+            self._fanout.append(channel, event.payload, event.key, message.progress_tail(event))
+
+    def reset(self, tenant: str, job: str, gap: Gap | None, snapshot: Snapshot) -> None:
+        """Hear that a followed job could not go on event by event.
+
+        Everybody who watches it gets the gap, if there is one to tell, and the snapshot; the events behind that follow.
+        """
 
     def caught_up(self) -> float:
         """Hear that everything read so far was delivered: it goes out now, if it is time.
@@ -262,7 +266,7 @@ class Hub:
     @property
     def durable(self) -> bool:
         """Whether a job log stands behind them."""
-        return self._upstream is not None and self._upstream.durable
+        return self._upstream is not None and self._upstream.log is not None
 
     # -- what connections call --------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from milepost_hub.action import ALL_JOBS, MessageId
+from milepost_hub.event import Event
 from milepost_hub.job_id import write_job_id
 
 _LAST = 253_402_300_799.0
@@ -13,8 +14,15 @@ _LAST = 253_402_300_799.0
 
 
 def progress_head(job: str) -> bytes:
-    """What stands before the payload of a `job.progress`; behind it stands a closing brace."""
+    """What stands before the payload of a `job.progress`; behind it stands `progress_tail`."""
     return b'{"type":"job.progress","jobId":%b,"payload":' % write_job_id(job)
+
+
+def progress_tail(event: Event) -> bytes:
+    """What stands behind the payload: its place in the log, if there is one."""
+    if event.cursor is None:
+        return b"}"
+    return b',"cursor":"%b","at":"%b"}' % (event.cursor.encode(), (event.at or "").encode())
 
 
 SUMMARY_HEAD = b'{"type":"job.summary",'

@@ -6,6 +6,8 @@ import asyncio
 from enum import IntEnum
 from typing import Protocol
 
+from milepost_hub.job_log import JobLog
+
 
 class Interest(IntEnum):
     """How much of a tenant the hub's clients watch just now."""
@@ -26,8 +28,8 @@ class Upstream(Protocol):
         ...
 
     @property
-    def durable(self) -> bool:
-        """Whether a job log stands behind the events."""
+    def log(self) -> JobLog | None:
+        """The job log behind the events; None while there is none. After a change, call `Hub.upstream_changed`."""
         ...
 
     def interest(self, tenant: str, interest: Interest) -> asyncio.Future[None] | None:

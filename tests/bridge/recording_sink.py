@@ -6,6 +6,8 @@ import json
 from typing import Any, NamedTuple
 
 from milepost_bridge.sink import Sink
+from milepost_hub.event import Event
+from milepost_hub.job_log import Gap, Snapshot
 from milepost_hub.upstream import Upstream
 
 from tests.waiting import eventually_async
@@ -26,6 +28,8 @@ class RecordingSink(Sink):
         self.upstream: Upstream | None = None
         self.changes: list[bool] = []
         self.deliveries: list[Delivery] = []
+        self.events: list[tuple[str, str, Event]] = []
+        self.resets: list[tuple[str, str, Gap | None, Snapshot]] = []
         self.summaries: list[tuple[str, str, dict[str, Any]]] = []
 
     def attach(self, upstream: Upstream) -> None:
@@ -38,8 +42,12 @@ class RecordingSink(Sink):
     def wants(self, tenant: str, job: str) -> bool:
         return self.wanted is None or (tenant, job) in self.wanted
 
-    def deliver(self, tenant: str, job: str, payload: bytes, key: str | None) -> None:
-        self.deliveries.append(Delivery(tenant, job, payload, key))
+    def deliver(self, tenant: str, job: str, event: Event) -> None:
+        self.events.append((tenant, job, event))
+        self.deliveries.append(Delivery(tenant, job, event.payload, event.key))
+
+    def reset(self, tenant: str, job: str, gap: Gap | None, snapshot: Snapshot) -> None:
+        self.resets.append((tenant, job, gap, snapshot))
 
     def caught_up(self) -> float:
         return 0.0

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_bridge.bridge import Bridge
 from milepost_bridge.settings import BridgeSettings
+from milepost_hub.event import Event
 from milepost_hub.upstream import Interest
 
 from milepost.nats_server import NatsServer
@@ -246,10 +247,10 @@ class FailingSink(RecordingSink):
         super().__init__()
         self._error = error
 
-    def deliver(self, tenant: str, job: str, payload: bytes, key: str | None) -> None:
+    def deliver(self, tenant: str, job: str, event: Event) -> None:
         if job == "bad":
             raise self._error
-        super().deliver(tenant, job, payload, key)
+        super().deliver(tenant, job, event)
 
     def deliver_summary(self, tenant: str, job: str, summary: bytes) -> None:
         if job == "bad":
@@ -338,7 +339,7 @@ async def test_without_nats_it_starts_and_waits(nats_server: NatsServer, caplog:
     tenant, sink = a_tenant(), RecordingSink()
     async with Bridge(nats_server.url, sink, settings=BridgeSettings.model_validate(IMPATIENT)) as bridge:
         assert not bridge.up
-        assert not bridge.durable
+        assert bridge.log is None
         waiting = bridge.interest(tenant, Interest.EVENTS)
         assert waiting is not None
         await waiting

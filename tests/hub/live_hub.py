@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from milepost_hub.connection import Connection
+from milepost_hub.event import Event
 from milepost_hub.grant import Grant
 from milepost_hub.hub import Hub
+from milepost_hub.job_log import JobLog
 from milepost_hub.keys import KeySource
 from milepost_hub.settings import HubSettings
 from milepost_hub.token import Verifier, issue
@@ -21,12 +23,17 @@ from tests.waiting import eventually_async
 EVENT = b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing rows..."}'
 
 
+def an_event(payload: bytes, key: str | None = None) -> Event:
+    """An event as it comes without a log."""
+    return Event(payload, "progress", key, end=None, final=False, position=None, cursor=None, at=None)
+
+
 class Source:
     """An `Upstream` of the test's own: remembers the interest it was told of, is up and in effect when told to be."""
 
-    def __init__(self, *, up: bool = True, durable: bool = False) -> None:
+    def __init__(self, *, up: bool = True, log: JobLog | None = None) -> None:
         self.up = up
-        self.durable = durable
+        self.log = log
         self.told: list[tuple[str, Interest]] = []
         self.pending: asyncio.Future[None] | None = None
         """What the next interest has to wait for."""

@@ -10,7 +10,7 @@ import pytest_asyncio
 from fastapi.openapi.models import OpenAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.hub.live_hub import EVENT, LiveHub, Source, a_client, a_watcher, live_hub
+from tests.hub.live_hub import EVENT, LiveHub, Source, a_client, a_watcher, an_event, live_hub
 from tests.hub.raw_client import RawClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -52,7 +52,7 @@ async def test_the_metrics_name_no_tenant_and_no_job() -> None:
             await a_watcher(hub, "the-secret-job", "the-secret-tenant", sub="the-secret-person") as client,
             await RawClient.connect(hub.port, "the-secret-token") as stranger,
         ):
-            hub.deliver("the-secret-tenant", "the-secret-job", EVENT, "the-secret-node")
+            hub.deliver("the-secret-tenant", "the-secret-job", an_event(EVENT, "the-secret-node"))
             await client.message()
             await client.subscribe("the-other-secret-job", id="the-secret-id")
             await client.send({"action": "the-secret-action"})

@@ -17,7 +17,7 @@ from milepost_hub.connection import Connection
 from milepost_hub.token import issue
 from websockets.http11 import Request
 
-from tests.hub.live_hub import EVENT, LiveHub, a_client, a_watcher, live_hub
+from tests.hub.live_hub import EVENT, LiveHub, a_client, a_watcher, an_event, live_hub
 from tests.hub.raw_client import BINARY, CLOSE, CONT, PING, PONG, TEXT, Closed, RawClient, accepts, frame, upgrade
 from tests.hub.signers import SECRET
 from tests.waiting import eventually_async
@@ -38,7 +38,7 @@ async def test_the_original_client_receives_the_payload_byte_for_byte(module_hub
     async with await RawClient.connect(module_hub.port, token()) as client:
         await client.write(frame(b'{"action":"subscribe","jobId":123}'))
         assert (await client.message())["type"] == "subscribed"
-        module_hub.deliver("acme", "123", EVENT, "1")
+        module_hub.deliver("acme", "123", an_event(EVENT, "1"))
         assert await client.text() == b'{"type":"job.progress","jobId":123,"payload":%b}' % EVENT
 
 
@@ -46,7 +46,7 @@ async def test_the_original_client_receives_the_payload_byte_for_byte(module_hub
 async def test_payloads_of_every_length_arrive(module_hub: LiveHub, size: int) -> None:
     payload = b'{"message":"%b"}' % (b"x" * size)
     async with await a_watcher(module_hub, "long-job") as client:
-        module_hub.deliver("acme", "long-job", payload, None)
+        module_hub.deliver("acme", "long-job", an_event(payload))
         assert await client.text() == b'{"type":"job.progress","jobId":"long-job","payload":%b}' % payload
 
 
@@ -342,7 +342,7 @@ async def test_what_the_standard_forbids_is_1002(module_hub: LiveHub, data: byte
 async def test_a_clients_close_is_echoed_and_ends_the_connection(module_hub: LiveHub) -> None:
     async with await a_watcher(module_hub, 1) as client:
         await client.write(frame(struct.pack("!H", 1000) + b"bye", CLOSE))
-        module_hub.deliver("acme", "1", EVENT, None)
+        module_hub.deliver("acme", "1", an_event(EVENT))
         got = await client.frame()
         while got.opcode == TEXT:
             got = await client.frame()
@@ -356,7 +356,7 @@ async def test_a_client_may_vanish_without_a_word(module_hub: LiveHub) -> None:
         client = await a_watcher(module_hub, 1)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()  # by a reset
-        module_hub.deliver("acme", "1", EVENT, None)
+        module_hub.deliver("acme", "1", an_event(EVENT))
     await module_hub.emptied()
 
 
@@ -392,7 +392,7 @@ async def test_garbage_disturbs_nobody_and_leaves_nothing(
                     assert await stranger.read_some()
                     assert bytes(stranger._read).startswith(shaken)
                     await write_what_can_be(stranger, some_noise(noise))
-            module_hub.deliver("acme", "9", b'{"message":"%d"}' % number, None)
+            module_hub.deliver("acme", "9", an_event(b'{"message":"%d"}' % number))
         for number in range(300):
             assert (await watcher.message())["payload"]["message"] == str(number)
         await eventually_async(lambda: len(module_hub.open_connections) == 1)
@@ -458,7 +458,7 @@ async def test_who_was_stuck_is_asked_before_it_is_given_up() -> None:
         connection = await hub.client_of("stuck")
         sent = 0
         while connection.liveness.stuck_since is None:
-            hub.deliver("acme", "1", b'{"message":"%b"}' % (b"x" * 20_000), None)
+            hub.deliver("acme", "1", an_event(b'{"message":"%b"}' % (b"x" * 20_000)))
             sent += 1
             await asyncio.sleep(0)
         since = connection.liveness.stuck_since
@@ -479,7 +479,7 @@ async def test_no_heartbeat_comes_while_messages_flow() -> None:
     """A message every tenth of the interval, for three intervals."""
     async with live_hub(heartbeat_interval=0.5) as hub, await a_watcher(hub, 1) as client:
         for number in range(30):
-            hub.deliver("acme", "1", b'{"message":"%d"}' % number, None)
+            hub.deliver("acme", "1", an_event(b'{"message":"%d"}' % number))
             assert (await client.message())["type"] == "job.progress"
             await asyncio.sleep(0.05)  # the time between events is what this test is about
         assert (await client.message())["type"] == "heartbeat"

@@ -14,7 +14,7 @@ from milepost_hub.connection import Connection
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from tests.hub.live_hub import EVENT, LiveHub, a_client, a_watcher, live_hub, watchers
+from tests.hub.live_hub import EVENT, LiveHub, a_client, a_watcher, an_event, live_hub, watchers
 from tests.hub.raw_client import RawClient, frame
 from tests.waiting import eventually_async
 
@@ -68,7 +68,7 @@ async def test_an_event_is_encoded_once_and_written_once_to_each_client() -> Non
     async with live_hub(kind=CountingHub) as hub, watchers(hub, 50, 1) as clients:
         assert isinstance(hub, CountingHub)
         hub.written()
-        hub.deliver("acme", "1", EVENT, None)
+        hub.deliver("acme", "1", an_event(EVENT))
         await flushed(hub, 0)
         written = hub.written()
         assert [len(writes) for writes in written] == [1] * len(clients)
@@ -84,7 +84,7 @@ async def test_events_of_several_jobs_that_share_a_flush_share_one_write() -> No
         hub.written()
         for number in range(20):
             for job in ("1", "2"):
-                hub.deliver("acme", job, b'{"message":"%d"}' % number, None)
+                hub.deliver("acme", job, an_event(b'{"message":"%d"}' % number))
         await flushed(hub, 0)
         written = hub.written()
         assert [len(writes) for writes in written] == [1] * len(clients)
@@ -103,7 +103,7 @@ async def test_events_in_a_row_share_flushes_and_arrive_in_order() -> None:
         assert isinstance(hub, CountingHub)
         hub.written()
         for number in range(2_000):
-            hub.deliver("acme", "1", b'{"message":"%d"}' % number, None)
+            hub.deliver("acme", "1", an_event(b'{"message":"%d"}' % number))
             if number % 100 == 99:
                 await asyncio.sleep(0)
         for client in clients:
@@ -117,7 +117,7 @@ async def test_a_flood_in_one_go_does_not_wait_for_the_pace() -> None:
     """What is owed is bounded, so it leaves before it is too much."""
     async with live_hub(queue_bytes=4096, queue_messages=10_000) as hub, await a_watcher(hub, 1) as client:
         for number in range(100):
-            hub.deliver("acme", "1", b'{"message":"%d","more":"%b"}' % (number, b"x" * 100), None)
+            hub.deliver("acme", "1", an_event(b'{"message":"%d","more":"%b"}' % (number, b"x" * 100)))
         assert hub.flushes > 10
         for number in range(100):
             assert (await client.message())["payload"]["message"] == str(number)
@@ -127,7 +127,7 @@ def calls_for(hub: LiveHub, job: str) -> Counter[str]:
     """Every call of the hub's own functions, and by them, that one event and its flush make."""
     counted: Counter[str] = Counter()
     # One before, so that a flush is on the loop's list already, in every measurement.
-    hub.deliver("acme", job, EVENT, None)
+    hub.deliver("acme", job, an_event(EVENT))
     hub._fanout.flush()
 
     def count(held: FrameType, kind: str, argument: object) -> None:
@@ -140,7 +140,7 @@ def calls_for(hub: LiveHub, job: str) -> Counter[str]:
 
     sys.setprofile(count)
     try:
-        hub.deliver("acme", job, EVENT, None)
+        hub.deliver("acme", job, an_event(EVENT))
         hub._fanout.flush()
     finally:
         sys.setprofile(None)
@@ -204,7 +204,7 @@ async def test_one_clients_mishap_does_not_end_a_flush(caplog: pytest.LogCapture
         clients: list[RawClient] = []
         for place in range(9):
             clients.append(await a_watcher(hub, 1, sub="cursed" if place == 4 else None))
-        hub.deliver("acme", "1", EVENT, None)
+        hub.deliver("acme", "1", an_event(EVENT))
         cursed = clients.pop(4)
         for client in clients:
             assert (await client.message())["type"] == "job.progress"
@@ -220,9 +220,9 @@ async def test_what_was_read_goes_out_when_the_upstream_has_caught_up() -> None:
         assert isinstance(hub, CountingHub)
         hub.written()
         for number in range(5):
-            hub.deliver("acme", "1", b'{"rowCount":%d}' % number, "1")
+            hub.deliver("acme", "1", an_event(b'{"rowCount":%d}' % number, "1"))
         assert 0 < hub.caught_up() <= 1
         assert [len(writes) for writes in hub.written()] == [1, 1, 1]
-        hub.deliver("acme", "1", b'{"rowCount":6}', "1")
+        hub.deliver("acme", "1", an_event(b'{"rowCount":6}', "1"))
         assert 0 < hub.caught_up() <= 1
         assert [len(writes) for writes in hub.written()] == [0, 0, 0]

@@ -20,7 +20,8 @@ from milepost_hub.token import Verifier, issue
 from milepost_hub.upstream import Interest
 
 from tests.hub.jwks_server import JwksServer
-from tests.hub.live_hub import EVENT, LiveHub, Source, a_client, a_watcher, live_hub
+from tests.hub.live_hub import EVENT, LiveHub, Source, a_client, a_watcher, an_event, live_hub
+from tests.hub.memory_log import MemoryLog
 from tests.hub.raw_client import RawClient, frame, upgrade
 from tests.hub.signers import OTHER_SECRET, SECRET, Signer, claims, ec_signer, ed_signer, key_set, rsa_signer
 from tests.waiting import eventually_async
@@ -96,7 +97,7 @@ async def test_a_token_is_refreshed_in_place() -> None:
             await client.send({"action": "auth", "token": signed(), "id": "again"})
             renewed = await client.until("authenticated")
             assert (renewed["id"], renewed["expiresAt"] > expiring["expiresAt"]) == ("again", True)
-            hub.deliver("acme", "1", EVENT, None)
+            hub.deliver("acme", "1", an_event(EVENT))
             assert (await client.message())["type"] == "job.progress"
 
 
@@ -110,7 +111,7 @@ async def test_a_bad_refresh_is_told_and_the_first_token_stays() -> None:
     async with live_hub() as hub, await a_watcher(hub, 1) as client:
         await client.send({"action": "auth", "token": forged(), "id": 5})
         assert (await client.message()).items() >= {"code": "bad_signature", "id": 5}.items()
-        hub.deliver("acme", "1", EVENT, None)
+        hub.deliver("acme", "1", an_event(EVENT))
         assert (await client.message())["type"] == "job.progress"
 
 
@@ -161,7 +162,7 @@ async def test_what_is_sent_while_keys_are_fetched_is_answered_in_order(key_serv
         key_server.gate.set()
         assert [(await client.message()).get("id") for _ in actions] == list(range(20))
         for number in range(20):
-            hub.deliver("acme", str(number), EVENT, None)
+            hub.deliver("acme", str(number), an_event(EVENT))
             assert (await client.message())["jobId"] == number
 
 
@@ -195,7 +196,7 @@ async def test_a_refresh_whose_keys_are_fetched_keeps_the_order(key_server: Jwks
         await client.send({"action": "auth", "token": NEW.token(), "id": "b"})
         await client.send({"action": "unsubscribe", "jobId": 1, "id": "c"})
         await eventually_async(key_server.asked.is_set)
-        hub.deliver("acme", "1", EVENT, None)  # goes on meanwhile
+        hub.deliver("acme", "1", an_event(EVENT))  # goes on meanwhile
         assert (await client.message())["type"] == "job.progress"
         key_server.gate.set()
         assert [(await client.message())["id"] for _ in range(3)] == ["a", "b", "c"]
@@ -241,7 +242,7 @@ async def test_subscribed_is_told_once_the_source_has_it() -> None:
         async with await a_client(hub) as client:
             await client.send({"action": "subscribe", "jobId": 1})
             await eventually_async(lambda: hub.wants("acme", "1"))
-            hub.deliver("acme", "1", EVENT, None)
+            hub.deliver("acme", "1", an_event(EVENT))
             assert (await client.message())["type"] == "job.progress"
             hub.source.pending.set_result(None)
             assert (await client.message())["type"] == "subscribed"
@@ -279,7 +280,7 @@ async def test_clients_are_told_when_the_source_goes_and_comes() -> None:
 
 
 async def test_what_a_source_keeps_is_told() -> None:
-    async with live_hub(source=Source(up=False, durable=True)) as hub, await a_client(hub) as client:
+    async with live_hub(source=Source(up=False, log=MemoryLog())) as hub, await a_client(hub) as client:
         told = await client.subscribe(1)
         assert (told["durable"], told["upstream"]) == (True, "down")
 
@@ -311,7 +312,7 @@ async def test_a_process_has_so_many_connections() -> None:
         async with await a_client(hub) as client:
             assert (await client.message())["code"] == "too_many_connections"
             assert (await client.closed()).code == 4503
-        hub.deliver("acme", "1", EVENT, None)
+        hub.deliver("acme", "1", an_event(EVENT))
         assert [(await client.message())["type"] for client in inside[:2]] == ["job.progress"] * 2
         inside.pop().close()
         await eventually_async(lambda: len(hub.clients) == 2)
@@ -336,7 +337,7 @@ async def test_a_tenant_has_so_many_connections_and_others_have_theirs() -> None
         inside.pop(0).close()
         await eventually_async(lambda: len(hub.clients) == 2)
         inside.append(await a_watcher(hub, 1))
-        hub.deliver("acme", "1", EVENT, None)
+        hub.deliver("acme", "1", an_event(EVENT))
         assert (await inside[0].message())["type"] == "job.progress"
         assert told_by(hub, "milepost_hub_closes_total") == {"4503": 2}
         for client in inside:
@@ -367,7 +368,7 @@ async def test_a_client_may_say_so_much_a_second(opcode: int) -> None:
             codes = [message.get("code") for message in messages]
             assert codes[-1] == "too_many_messages"
             assert codes.count("too_many_messages") == 1
-        hub.deliver("acme", "1", EVENT, None)
+        hub.deliver("acme", "1", an_event(EVENT))
         assert (await watcher.message())["type"] == "job.progress"
         assert told_by(hub, "milepost_hub_errors_total")["too_many_messages"] == 1
         assert told_by(hub, "milepost_hub_closes_total") == {"4503": 1}
@@ -409,7 +410,7 @@ async def test_a_subscription_taken_back_and_asked_for_again_is_answered_once() 
             assert (await client.message())["type"] == "unsubscribed"
             hub.source.pending.set_result(None)
             assert (await client.message())["id"] == "second"
-            hub.deliver("acme", "1", b'{"message":"next"}', None)
+            hub.deliver("acme", "1", an_event(b'{"message":"next"}'))
             assert (await client.message())["type"] == "job.progress"
 
 

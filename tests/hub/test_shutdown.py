@@ -14,7 +14,7 @@ from milepost_hub.keys import KeySource
 from milepost_hub.settings import HubSettings
 from milepost_hub.token import Verifier, issue
 
-from tests.hub.live_hub import EVENT, LiveHub, Source, a_watcher, live_hub, watchers
+from tests.hub.live_hub import EVENT, LiveHub, Source, a_watcher, an_event, live_hub, watchers
 from tests.hub.raw_client import Closed, RawClient, upgrade
 from tests.hub.signers import SECRET
 from tests.waiting import eventually_async
@@ -48,7 +48,7 @@ async def test_everybody_is_told_to_come_back_a_few_at_a_time() -> None:
         await hub.__aenter__()
         hub.attach(Source())
         async with watchers(hub, 200, 1) as clients:
-            hub.deliver("acme", "1", EVENT, None)
+            hub.deliver("acme", "1", an_event(EVENT))
             told = [asyncio.create_task(told_last(hub, client)) for client in clients]
             await hub.__aexit__()
             ends = await asyncio.gather(*told)
@@ -86,7 +86,7 @@ async def test_one_that_never_reads_does_not_hold_it_up() -> None:
         ):
             connection = await hub.client_of("deaf")
             while connection.liveness.stuck_since is None:
-                hub.deliver("acme", "1", b'{"message":"%b"}' % (b"x" * 20_000), None)
+                hub.deliver("acme", "1", an_event(b'{"message":"%b"}' % (b"x" * 20_000)))
                 await asyncio.sleep(0)
             _, code, closed = await asyncio.gather(hub.__aexit__(), closing(rude), polite.closed())
             assert (code, closed.code) == (4001, 4001)
@@ -121,7 +121,7 @@ async def test_another_hub_can_have_the_port_at_once() -> None:
     client.close()
     for _ in range(3):
         async with live_hub(port=port) as hub, await a_watcher(hub, 1) as client:
-            hub.deliver("acme", "1", EVENT, None)
+            hub.deliver("acme", "1", an_event(EVENT))
             assert (await client.message())["type"] == "job.progress"
 
 

@@ -12,7 +12,7 @@ from milepost_hub.connection import Connection
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from tests.hub.live_hub import LiveHub, a_client, a_watcher, live_hub, watchers
+from tests.hub.live_hub import LiveHub, a_client, a_watcher, an_event, live_hub, watchers
 from tests.hub.raw_client import PING, Closed, RawClient, frame
 from tests.waiting import eventually_async
 
@@ -58,7 +58,7 @@ async def make_stuck(hub: LiveHub, client: Connection, job: str, key: str | None
     """Deliver until the client's transport takes no more; return how many events that took."""
     number = 0
     while client.liveness.stuck_since is None:
-        hub.deliver("acme", job, event(number), key)
+        hub.deliver("acme", job, an_event(event(number), key))
         number += 1
         await asyncio.sleep(0)
     return number
@@ -97,7 +97,7 @@ async def test_slow_clients_among_a_hundred_are_closed_and_the_others_miss_nothi
             for place, client in enumerate(healthy):
                 following.create_task(follow(place, client))
             for number in range(events):
-                hub.deliver("acme", "1", event(number), None)
+                hub.deliver("acme", "1", an_event(event(number)))
                 if number % 20 == 0:
                     await eventually_async(lambda sent=number: min(received) >= sent)  # type: ignore[misc]
         assert hub.closes == {4002: 2}
@@ -115,7 +115,7 @@ async def test_one_that_never_reads_is_cut_off_after_the_write_wait() -> None:
     async with live_hub(write_wait=0.3, **QUEUE) as hub, await a_watcher(hub, 1, receive_buffer=4096):
         number = 0
         while not hub.closes:
-            hub.deliver("acme", "1", event(number), None)
+            hub.deliver("acme", "1", an_event(event(number)))
             number += 1
             await asyncio.sleep(0)
         assert not hub.wants("acme", "1")
@@ -147,7 +147,7 @@ async def test_whoever_overflows_late_still_has_the_write_wait_to_read_why() -> 
         assert since is not None
         await eventually_async(lambda: time.monotonic() > since + 0.7)
         while not hub.closes:
-            hub.deliver("acme", "1", event(number), None)
+            hub.deliver("acme", "1", an_event(event(number)))
             number += 1
             await asyncio.sleep(0)
         await eventually_async(lambda: time.monotonic() > since + 1.4)
@@ -183,7 +183,7 @@ async def test_a_latest_client_stays_and_gets_the_newest_and_every_other_kind() 
             node = number % 3
             is_log = number % 100 == 0
             payload = {"number": number, "message": PADDING} | ({"kind": "log"} if is_log else {"nodeId": node})
-            hub.deliver("acme", "1", json.dumps(payload).encode(), None if is_log else str(node))
+            hub.deliver("acme", "1", an_event(json.dumps(payload).encode(), None if is_log else str(node)))
             logs += [number] * is_log
             if number % 50 == 0:
                 await eventually_async(lambda seen=hub.flushes: hub.flushes > seen)  # type: ignore[misc]
@@ -200,7 +200,7 @@ async def test_a_latest_client_stays_and_gets_the_newest_and_every_other_kind() 
         order = [message["number"] for message in got]
         assert order == sorted(order)
         assert len(got) < 3_000
-        hub.deliver("acme", "1", event(7), None)
+        hub.deliver("acme", "1", an_event(event(7)))
         assert (await client.message())["payload"]["number"] == 7
 
 
@@ -212,7 +212,7 @@ async def test_a_latest_client_is_bounded_too() -> None:
     ):
         number = 0
         while not hub.closes:
-            hub.deliver("acme", "1", event(number), None)
+            hub.deliver("acme", "1", an_event(event(number)))
             number += 1
             await asyncio.sleep(0)
         assert (await numbers(client))[1] == 4002

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from milepost_hub.token import issue
 
-from tests.hub.live_hub import LiveHub, a_client, a_watcher, live_hub
+from tests.hub.live_hub import LiveHub, a_client, a_watcher, an_event, live_hub
 from tests.hub.raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame
 from tests.hub.signers import OTHER_SECRET, SECRET
 
@@ -124,7 +124,7 @@ async def work(hub: LiveHub, them: RawClient) -> None:
     """An event and a summary of every job of globex, all of which its own client receives."""
     jobs = UNWATCHED + THEIR_JOBS
     for job in jobs:
-        hub.deliver("globex", job, THEIR_EVENT, None)
+        hub.deliver("globex", job, an_event(THEIR_EVENT))
         hub.deliver_summary("globex", job, THEIR_SUMMARY)
     kinds = [(await them.message())["type"] for _ in THEIR_JOBS + jobs]
     assert sorted(kinds) == ["job.progress"] * len(THEIR_JOBS) + ["job.summary"] * len(jobs)
@@ -160,7 +160,7 @@ async def answers(client: RawClient, job: int | str) -> list[dict[str, Any]]:
 async def test_an_existing_and_a_missing_job_are_answered_alike(module_hub: LiveHub) -> None:
     """Of another tenant, of one's own, and of those that the token does not list."""
     async with await their_client(module_hub), await a_watcher(module_hub, 7) as own:
-        module_hub.deliver("acme", "7", b'{"status":"running"}', None)
+        module_hub.deliver("acme", "7", an_event(b'{"status":"running"}'))
         await own.message()
         async with await a_client(module_hub) as client:
             assert await answers(client, "night-run") == await answers(client, "nobody-knows")
@@ -173,9 +173,9 @@ async def test_an_existing_and_a_missing_job_are_answered_alike(module_hub: Live
 async def test_the_same_job_id_under_two_tenants_is_two_jobs(module_hub: LiveHub) -> None:
     async with await a_watcher(module_hub, 1) as ours, await a_watcher(module_hub, 1, "globex") as theirs:
         for number in range(50):
-            module_hub.deliver("globex", "1", THEIR_EVENT, None)
-            module_hub.deliver("initech", "1", THEIR_EVENT, None)  # where nobody watches
-            module_hub.deliver("acme", "1", b'{"message":"%d"}' % number, None)
+            module_hub.deliver("globex", "1", an_event(THEIR_EVENT))
+            module_hub.deliver("initech", "1", an_event(THEIR_EVENT))  # where nobody watches
+            module_hub.deliver("acme", "1", an_event(b'{"message":"%d"}' % number))
         assert [(await ours.message())["payload"]["message"] for _ in range(50)] == [str(n) for n in range(50)]
         assert [(await theirs.message())["payload"]["message"] for _ in range(50)] == [SECRET_WORD] * 50
 
@@ -197,7 +197,7 @@ async def test_a_token_with_a_list_is_good_for_these_jobs_alone(module_hub: Live
         for job in (2, "day-run", "night", "NIGHT-RUN", "01"):
             assert (await client.subscribe(job))["code"] == "forbidden", job
         for job in ("1", "2", "night-run", "day-run"):
-            module_hub.deliver("acme", job, b'{"message":"%b"}' % job.encode(), None)
+            module_hub.deliver("acme", job, an_event(b'{"message":"%b"}' % job.encode()))
             module_hub.deliver_summary("acme", job, b'{"jobId":"%b"}' % job.encode())
         heard = [json.loads(text) for text in await told_after_flush(module_hub, client)]
         assert sorted((message["type"], str(message["jobId"])) for message in heard) == [
@@ -231,7 +231,7 @@ async def test_a_narrower_token_takes_away_what_it_does_not_list(module_hub: Liv
         await client.send({"action": "auth", "token": issue(SECRET, "acme", jobs=[2])})
         assert (await client.message())["type"] == "authenticated"
         for job in ("1", "2"):
-            module_hub.deliver("acme", job, b"{}", None)
+            module_hub.deliver("acme", job, an_event(b"{}"))
             module_hub.deliver_summary("acme", job, b'{"jobId":%b}' % job.encode())
         heard = [json.loads(text) for text in await told_after_flush(module_hub, client)]
         assert [message["code"] for message in heard if message["type"] == "error"] == ["forbidden"]
@@ -250,7 +250,7 @@ async def test_the_wall_stands_for_tenants_that_resemble_each_other() -> None:
     async with live_hub() as hub:
         clients = {tenant: await a_watcher(hub, "1", tenant) for tenant in tenants}
         for tenant in tenants:
-            hub.deliver(tenant, "1", b'{"message":"%b"}' % tenant.encode(), None)
+            hub.deliver(tenant, "1", an_event(b'{"message":"%b"}' % tenant.encode()))
             hub.deliver_summary(tenant, "1", b'{"jobId":1}')
         for tenant, client in clients.items():
             heard = [json.loads(text) for text in await told_after_flush(hub, client)]
