@@ -14,21 +14,33 @@ whose reader is away acknowledges late, and the sender holds back what came last
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from milepost_reporter.client import SecureClient
-from nats.aio.client import DEFAULT_BUFFER_SIZE
+from nats.aio.client import DEFAULT_BUFFER_SIZE, DEFAULT_PENDING_SIZE
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-OnMessage = Callable[[bytes, bytes, bytes | None], None]
-"""Subject, payload and header block of one message; must not raise."""
+OnMessage = Callable[[bytes, bytes, bytes | None, bytes | None], None]
+"""Subject, payload, header block and reply of one message; must not raise.
+
+What a consumer delivers arrives under the subject it was stored with: only the reply tells whose it is.
+"""
 
 CaughtUp = Callable[[], float]
 """Told when all that was read is handed over; answers for how many seconds another message would only wait."""
 
 _CRLF: Final = b"\r\n"
+_H: Final = ord("H")
+
+_WITH_REPLY: Final = 5
+"""Words of a MSG line with a reply; HMSG has one more."""
+
+_SPACE: Final = re.compile(r"\s")
+_NO_NAME: Final = re.compile(r"[^!-9;-~]|^$")
+_NO_VALUE: Final = re.compile(r"[\r\n]")
 
 
 class WireClient(SecureClient):
@@ -40,6 +52,26 @@ class WireClient(SecureClient):
     def __init__(self, on_message: OnMessage, caught_up: CaughtUp = lambda: 0.0, *, tls: bool = False) -> None:
         super().__init__(tls=tls)
         self._ps = _MessageParser(self, on_message, caught_up)
+
+    def send(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
+        """Queue a message to be written, without waiting as `publish` does.
+
+        Returns:
+            Whether it was taken: not while there is no connection, nor while too much waits to be written.
+
+        Raises:
+            ValueError: it cannot be written as a message, or the server takes none that large.
+        """
+        command = _command(subject, payload, reply, headers)
+        if len(payload) > self.max_payload:
+            raise ValueError(f"{len(payload)} bytes are more than the server's max_payload of {self.max_payload}")
+        if not self.is_connected or self._pending_data_size > DEFAULT_PENDING_SIZE:
+            return False
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if self._flush_queue is not None and self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+        return True
 
 
 class _MessageParser(Parser):
@@ -80,8 +112,9 @@ class _MessageParser(Parser):
         words = line.split(b" ")
         try:
             size = int(words[-1])
-            header = int(words[-2]) if line[0] == b"H"[0] else 0
+            header = int(words[-2]) if line[0] == _H else 0
             subject = words[1]
+            reply = words[3] if len(words) == _WITH_REPLY + (line[0] == _H) else None
         except (ValueError, IndexError):
             raise ProtocolError from None
         if not 0 <= header <= size:
@@ -91,5 +124,19 @@ class _MessageParser(Parser):
         if len(read) < end + len(_CRLF):
             return 0
         headers = bytes(read[start : start + header]) if header else None
-        self._on_message(subject, bytes(read[start + header : end]), headers)
+        self._on_message(subject, bytes(read[start + header : end]), headers, reply)
         return end + len(_CRLF)
+
+
+def _command(subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bytes:
+    if not subject or _SPACE.search(subject + reply):
+        raise ValueError(f"not a subject and a reply: {subject!r:.100}, {reply!r:.100}")
+    names = f"{subject} {reply}" if reply else subject
+    if not headers:
+        return b"PUB %b %d\r\n%b\r\n" % (names.encode(), len(payload), payload)
+    for name, value in headers.items():
+        if _NO_NAME.search(name) or _NO_VALUE.search(value):
+            raise ValueError(f"not a header: {name!r:.100}: {value!r:.100}")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    block = f"NATS/1.0\r\n{lines}\r\n".encode()
+    return b"HPUB %b %d %d\r\n%b%b\r\n" % (names.encode(), len(block), len(block) + len(payload), block, payload)

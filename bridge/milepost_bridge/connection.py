@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from milepost_bridge.client import CaughtUp, OnMessage, WireClient
 from milepost_bridge.complaints import Complaints
@@ -67,6 +67,7 @@ class Connection:
         self.up = False
         self.connections = 0
         """How many there have been."""
+        self._client: WireClient | None = None
         self._wanted: set[str] = set()
         # what the server is known to have subscribed us to, over the present client
         self._confirmed: dict[str, Subscription] = {}
@@ -115,6 +116,23 @@ class Connection:
         self._settle(subject)
         self._news.set()
 
+    def publish(self, subject: str, payload: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> bool:
+        """Hand a message to the present connection.
+
+        Returns:
+            False when it was not taken: there is no connection, or it is stuck. True says no more than that it
+            will be written, if the connection lives.
+
+        Raises:
+            ValueError: it cannot be written as a message, or the server takes none that large.
+        """
+        return self._client is not None and self._client.send(subject, payload, reply, headers)
+
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """The connected server's INFO: `version`, `jetstream`, …; {} while there is none."""
+        return {} if self._client is None else self._client._server_info
+
     async def _run(self) -> None:
         failures = 0
         while not self._closing:
@@ -145,6 +163,7 @@ class Connection:
     async def _live(self, client: WireClient) -> None:
         """Keep the subscriptions as they are wanted until the connection is lost."""
         self.connections += 1
+        self._client = client
         while client.is_connected and not self._closing:
             self._news.clear()
             await self._subscribe(client)
@@ -185,6 +204,7 @@ class Connection:
             await client.flush(timeout=patience)  # type: ignore[arg-type] # seconds, fractions too
 
     def _down(self) -> None:
+        self._client = None
         self._confirmed.clear()
         if self.up:
             self._change(up=False)

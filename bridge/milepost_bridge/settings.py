@@ -47,6 +47,33 @@ class BridgeSettings(BaseModel):
     ping_interval: float = Field(default=5.0, gt=0)
     """A ping this often; a server that leaves two unanswered is given up when the third is due."""
 
+    request_timeout: float = Field(default=5.0, gt=0)
+    """The longest silence of JetStream that is waited for, when it was asked for something."""
+
+    log: bool = True
+    """Keep a log of every job in JetStream, wherever the server has it. Without, events are shown live only."""
+    log_max_age: float = Field(default=7 * 86_400.0, ge=1)
+    """Events and state records are kept for this long."""
+    log_events_per_job: int = Field(default=10_000, ge=1)
+    """Events kept of each job; beyond, its oldest go."""
+    log_max_bytes: int = Field(default=2**30, ge=0)
+    """The most that the log may take on disk; beyond, the oldest events of all jobs go. 0: no bound of its own."""
+    log_replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of each event, on as many servers of a cluster; 3 survive the loss of one."""
+    log_update: bool = False
+    """Change streams that exist to these settings, where NATS allows that. Without, what differs is told."""
+    log_look: float = Field(default=5.0, gt=0)
+    """Where no log can be kept, it is tried again this often: JetStream may come."""
+
+    lease_min: float = Field(default=1.0, gt=0)
+    """A job that promises to beat more often is given this long."""
+    lease_max: float = Field(default=86_400.0, gt=0)
+    """A job that promises to beat less often is held to this."""
+    lease_jobs: int = Field(default=200_000, ge=1)
+    """Jobs whose beats are waited for; beyond, further ones are not watched, and it is told."""
+    lease_scan: float = Field(default=300.0, gt=0)
+    """The log is looked through this often for runs whose job has died unheard."""
+
     linger: float = Field(default=5.0, ge=0)
     """A tenant that nobody watches any more is kept subscribed for this long: a reload finds it there."""
 
@@ -67,11 +94,13 @@ class BridgeSettings(BaseModel):
     """A job that has not ended is shown as stalled after this time without an event."""
 
     @model_validator(mode="after")
-    def _credentials_fit_together(self) -> BridgeSettings:
+    def _settings_fit_together(self) -> BridgeSettings:
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password go together")
         if (self.cert is None) != (self.key is None):
             raise ValueError("cert and key go together")
+        if self.lease_min > self.lease_max:
+            raise ValueError("lease_min is longer than lease_max")
         if self.creds is not None and importlib.util.find_spec("nkeys") is None:
             raise ValueError("creds need the package nkeys: pip install 'nats-py[nkeys]'")
         self.tls_context()

@@ -36,7 +36,7 @@ class Line:
         self.connection = Connection(
             [url],
             BridgeSettings.model_validate(IMPATIENT | settings),
-            lambda subject, payload, headers: self.messages.append(payload),
+            lambda subject, payload, headers, reply: self.messages.append(payload),
             lambda: self.changes.append(self.connection.up),
             Complaints(logging.getLogger("milepost_bridge")),
         )

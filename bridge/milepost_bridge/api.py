@@ -1,0 +1,434 @@
+"""JetStream by raw requests: one answer, a batched Direct Get, a scan, an acknowledged publish.
+
+Nothing of nats-py's JetStream reads here: what a tenant stored can pass for a server's word to it. What is a message is
+told by what a publisher cannot forge: in a Direct Get by the field `Nats-Sequence`, the last of which is the server's,
+and in a scan by the reply that comes with each delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from milepost_bridge import header
+from milepost_bridge.complaints import Complaints
+from milepost_bridge.connection import Connection
+from milepost_bridge.errors import BridgeError, NoJetStream, Refused, Unavailable
+from milepost_bridge.settings import BridgeSettings
+
+T = TypeVar("T")
+
+_END_OF_BATCH: Final = 204
+_NOT_FOUND: Final = 404
+_TIMED_OUT: Final = 408
+_CONFLICT: Final = 409
+_UNAVAILABLE: Final = 503
+_INSUFFICIENT_RESOURCES: Final = 10023
+_NO_JETSTREAM: Final = (10039, 10076)
+"""JetStream is not enabled: for the account, at all."""
+
+_TICKS: Final = 4
+"""An answer is overdue after so many parts of the timeout without a word: a program that was held up loses one of them,
+and is not taken for a server that is silent."""
+
+_SCAN_BATCH: Final = 5_000
+_SCAN_BYTES: Final = 8 * 2**20
+"""Both far from the 64 MiB at which a server cuts off who reads too slowly."""
+_SCAN_IDLE: Final = 30 * 10**9
+"""Nanoseconds after which the server itself deletes a scan's consumer."""
+_TOO_MANY_BYTES: Final = "MaxBytes"
+
+_Take = Callable[[bytes, bytes, bytes | None, bytes | None], T | None]
+"""Given an answer's subject, payload, headers and reply: what the answers amount to, None while more must come."""
+
+
+class Stored(NamedTuple):
+    """One stored message.
+
+    `time`: when it was stored, in unix nanoseconds. `headers`: the block as it was published, and the server's fields.
+    """
+
+    subject: str
+    seq: int
+    time: int
+    headers: bytes | None
+    payload: bytes
+
+
+class Batch(NamedTuple):
+    """Stored messages, ascending. `pending`: how many more match behind the last one."""
+
+    messages: list[Stored]
+    pending: int
+
+
+class Ack(NamedTuple):
+    """Where a message was stored. `duplicate`: its id was known, and `seq` is that of the first."""
+
+    stream: str
+    seq: int
+    duplicate: bool
+
+
+class Api:
+    """Asks JetStream, over a connection of its own. Belongs to one event loop.
+
+    Every call raises Unavailable when there is no connection, when it is lost, and when nothing is heard for
+    `request_timeout`: what was asked for may have been done or not.
+
+    Args:
+        servers: URLs of the servers, any of which will do.
+        settings: credentials and patience.
+        on_change: called when `up` has changed; must not raise.
+        complaints: where it is told what goes wrong with the connection.
+    """
+
+    def __init__(
+        self, servers: list[str], settings: BridgeSettings, on_change: Callable[[], None], complaints: Complaints
+    ) -> None:
+        self._tick = settings.request_timeout / _TICKS
+        self._timeout = settings.request_timeout
+        self._on_change = on_change
+        self._connection = Connection(servers, settings, self._on_message, self._changed, complaints)
+        self._inbox = f"_INBOX.{secrets.token_hex(16)}"
+        self._numbers = itertools.count(1)
+        # by where their answers come: an inbox, or for what a consumer delivers, its name
+        self._calls: dict[bytes, _Call[Any]] = {}
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._connection.want(f"{self._inbox}.*")
+        self._connection.start()
+
+    async def close(self) -> None:
+        """End the connection; whoever still waits for an answer gets Unavailable."""
+        await self._connection.close()
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection that answers come back on."""
+        return self._connection.up
+
+    @property
+    def connections(self) -> int:
+        """How many connections there have been."""
+        return self._connection.connections
+
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """The connected server's INFO; {} while there is none."""
+        return self._connection.server_info
+
+    async def request(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One question, one answer, both JSON objects.
+
+        Raises:
+            Refused: the answer is JetStream's `error`.
+            NoJetStream: it says that there is no JetStream for this account.
+            Unavailable: nobody answers this subject, or the answer is a 503.
+        """
+        return await self._ask(subject, b"" if body is None else json.dumps(body).encode(), _take_json)
+
+    async def direct_get(self, stream: str, **request: Any) -> Batch:  # noqa: ANN401 - JSON
+        """Stored messages by Direct Get: one, or with `batch` or `multi_last` many. Nothing found: an empty batch.
+
+        Args:
+            stream: its name.
+            request: `seq`, `next_by_subj`, `last_by_subj`, `batch`, `max_bytes`, `multi_last`, `up_to_seq`, … as the
+                server takes them. It may end a batch early; then `pending` is not 0.
+
+        Raises:
+            Refused: with its code: 408 for a request that makes no sense, 413 for too many subjects.
+            Unavailable: no such stream just now, too.
+        """
+        many = "batch" in request or "multi_last" in request
+        payload = json.dumps(request).encode()
+        return await self._ask(f"$JS.API.DIRECT.GET.{stream}", payload, _Reading(many=many).take)
+
+    async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Ack:
+        """Store a message; returns when a stream has it.
+
+        Raises:
+            Refused: such as `err_code` 10071, when an expected sequence is not the last one.
+            Unavailable: no stream takes this subject, too.
+            ValueError: it cannot be written as a message, or the server takes none that large.
+        """
+        answer = await self._ask(subject, payload, _take_json, headers)
+        try:
+            return Ack(str(answer["stream"]), int(answer["seq"]), bool(answer.get("duplicate")))
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable(f"{subject} was answered by something that is no stream") from None
+
+    async def scan(self, stream: str, subject: str, *, headers_only: bool = True) -> AsyncGenerator[list[Stored], None]:
+        """The last message of every subject that matches, as of some moment of the scan, in ascending order.
+
+        A subject that is published to meanwhile may come twice, the later message later. With `headers_only` payloads
+        are empty, and headers hold `Nats-Msg-Size`. The server forgets the scan when the next batch is not asked for
+        within 30 s. Close the iterator (`contextlib.aclosing`) when leaving it early.
+        """
+        name = f"milepost-{secrets.token_hex(8)}"
+        try:
+            created = await self._create_consumer(stream, name, subject, headers_only)
+            end = _ScanEnd(int(created["num_pending"]))
+            while not end.reached:
+                pulled = await self._pull(stream, name)
+                if pulled.messages:
+                    yield pulled.messages
+                if end.needs_limit(pulled):
+                    end.limit = await self._last_sequence(stream)
+                end.advance(pulled)
+        finally:
+            # nobody waits for the answer: this may be a cancellation
+            self._send(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"", f"{self._inbox}.0")
+
+    async def _create_consumer(self, stream: str, name: str, subject: str, headers_only: bool) -> dict[str, Any]:
+        return await self.request(
+            f"$JS.API.CONSUMER.CREATE.{stream}.{name}.{subject}",
+            {
+                "stream_name": stream,
+                "config": {
+                    "name": name,
+                    "deliver_policy": "last_per_subject",
+                    "ack_policy": "none",
+                    "filter_subject": subject,
+                    "mem_storage": True,
+                    "num_replicas": 1,
+                    "inactive_threshold": _SCAN_IDLE,
+                    "headers_only": headers_only,
+                },
+            },
+        )
+
+    async def _pull(self, stream: str, name: str) -> _Pulled:
+        request = {"batch": _SCAN_BATCH, "max_bytes": _SCAN_BYTES, "no_wait": True}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
+        return await self._ask(subject, json.dumps(request).encode(), _Pulling().take, consumer=name.encode())
+
+    async def _last_sequence(self, stream: str) -> int:
+        info = await self.request(f"$JS.API.STREAM.INFO.{stream}")
+        return int(info["state"]["last_seq"])
+
+    async def _ask(
+        self,
+        subject: str,
+        payload: bytes,
+        take: _Take[T],
+        headers: Mapping[str, str] | None = None,
+        consumer: bytes | None = None,
+    ) -> T:
+        """Ask, and give what is answered to `take` until it says what that amounts to."""
+        call = _Call(take)
+        inbox = f"{self._inbox}.{next(self._numbers)}"
+        with self._listening(call, inbox.encode(), consumer):
+            if not self.up or not self._send(subject, payload, inbox, headers):
+                raise Unavailable("no connection to NATS")
+            silent = 0
+            while not call.done.done():
+                heard = call.answers
+                await asyncio.wait([call.done], timeout=self._tick)
+                silent = 0 if call.answers != heard else silent + 1
+                if silent == _TICKS:
+                    raise Unavailable(f"no answer from {subject} within {self._timeout:g} s")
+            return call.done.result()
+
+    def _send(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
+        return self._connection.publish(subject, payload, reply, headers)
+
+    @contextlib.contextmanager
+    def _listening(self, call: _Call[Any], inbox: bytes, consumer: bytes | None) -> Iterator[None]:
+        places = [inbox] if consumer is None else [inbox, consumer]
+        self._calls.update(dict.fromkeys(places, call))
+        try:
+            yield
+        finally:
+            for place in places:
+                del self._calls[place]
+            call.leave()
+
+    def _on_message(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> None:
+        place = subject
+        if reply is not None and (delivery := _delivery(reply)) is not None:
+            place = delivery.consumer
+        # whatever comes when nobody waits for it any more is left aside
+        if (call := self._calls.get(place)) is not None:
+            call.answer(subject, payload, headers, reply)
+
+    def _changed(self) -> None:
+        if not self.up:
+            for call in self._calls.values():
+                call.fail(Unavailable("the connection to NATS was lost"))
+        self._on_change()
+
+
+class _Call(Generic[T]):
+    """One question that is being answered."""
+
+    __slots__ = ("_take", "answers", "done")
+
+    def __init__(self, take: _Take[T]) -> None:
+        self._take = take
+        self.answers = 0
+        self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def answer(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> None:
+        if self.done.done():
+            return
+        self.answers += 1
+        try:
+            result = self._take(subject, payload, headers, reply)
+        except BridgeError as error:
+            self.fail(error)
+        except (ValueError, KeyError, TypeError) as error:
+            self.fail(Unavailable(f"an answer that makes no sense: {error!r:.200}"))
+        else:
+            if result is not None:
+                self.done.set_result(result)
+
+    def fail(self, error: BridgeError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+    def leave(self) -> None:
+        """Nobody will ask for the result; asyncio complains about an exception that is never looked at."""
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()
+
+
+class _Reading:
+    """The answers to a Direct Get."""
+
+    def __init__(self, *, many: bool) -> None:
+        self._many = many
+        self._messages: list[Stored] = []
+
+    def take(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> Batch | None:
+        sequence = header.number(headers, b"Nats-Sequence")
+        if sequence is None:
+            return self._end(headers)
+        at = header.to_nanoseconds(header.field(headers, b"Nats-Time-Stamp") or b"")
+        place = _text(header.field(headers, b"Nats-Subject") or b"")
+        self._messages.append(Stored(place, sequence, at, headers, payload))
+        return None if self._many else Batch(self._messages, 0)
+
+    def _end(self, headers: bytes | None) -> Batch:
+        status = header.status(headers)
+        if status in (_END_OF_BATCH, _NOT_FOUND):
+            return Batch(self._messages, header.number(headers, b"Nats-Num-Pending") or 0)
+        raise _refusal(status, headers)
+
+
+class _Pulled(NamedTuple):
+    """What one pull brought. `pending`: how many more the consumer had behind the last of them; 0 when none came."""
+
+    messages: list[Stored]
+    pending: int
+
+
+class _Pulling:
+    """The answers to one pull of a consumer."""
+
+    def __init__(self) -> None:
+        self._messages: list[Stored] = []
+        self._pending = 0
+
+    def take(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> _Pulled | None:
+        delivery = None if reply is None else _delivery(reply)
+        if delivery is None:
+            return self._end(headers)
+        self._messages.append(Stored(_text(subject), delivery.sequence, delivery.time, headers, payload))
+        self._pending = delivery.pending
+        ended = delivery.pending == 0 or len(self._messages) == _SCAN_BATCH
+        return _Pulled(self._messages, self._pending) if ended else None
+
+    def _end(self, headers: bytes | None) -> _Pulled:
+        status = header.status(headers)
+        if status in (_NOT_FOUND, _TIMED_OUT):
+            return _Pulled(self._messages, 0)
+        if status == _CONFLICT and self._messages and _TOO_MANY_BYTES in header.description(headers or b""):
+            return _Pulled(self._messages, self._pending)
+        if status == _CONFLICT:
+            raise Unavailable(f"the scan was ended: {header.description(headers or b'')}")
+        raise _refusal(status, headers)
+
+
+class _ScanEnd:
+    """When a scan has seen enough. One of subjects that are written to all the while would never end by itself.
+
+    What was there at the start has come after so many messages, unless it was replaced meanwhile: then it comes at
+    the latest with the stream's last message of that moment.
+    """
+
+    def __init__(self, matches: int) -> None:
+        self._matches = matches
+        self._seen = 0
+        self.limit: int | None = None
+        self.reached = matches == 0
+
+    def needs_limit(self, pulled: _Pulled) -> bool:
+        return self.limit is None and pulled.pending > 0 and self._seen + len(pulled.messages) >= self._matches
+
+    def advance(self, pulled: _Pulled) -> None:
+        self._seen += len(pulled.messages)
+        past = self.limit is not None and pulled.messages[-1].seq >= self.limit
+        self.reached = pulled.pending == 0 or past
+
+
+class _Delivery(NamedTuple):
+    consumer: bytes
+    sequence: int
+    time: int
+    pending: int
+
+
+def _delivery(reply: bytes) -> _Delivery | None:
+    """What a consumer's delivery says of itself; None for any other reply.
+
+    Source: NATS' ADR-15. `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<its own>.<time>.<pending>`, with domain
+    and account before the stream and more behind the rest, where there are domains.
+    """
+    if not reply.startswith(b"$JS.ACK."):
+        return None
+    words = reply.split(b".")[2:]
+    if len(words) > _PLAIN_DELIVERY:
+        words = words[2:]
+    return _Delivery(words[1], int(words[3]), int(words[5]), int(words[6]))
+
+
+_PLAIN_DELIVERY: Final = 7
+
+
+def _take_json(subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> dict[str, Any]:
+    if (status := header.status(headers)) is not None:
+        raise _refusal(status, headers)
+    answer = json.loads(payload)
+    if not isinstance(answer, dict):
+        raise TypeError("not an object")
+    if (error := answer.get("error")) is not None:
+        raise _error(int(error.get("code", 0)), int(error.get("err_code", 0)), str(error.get("description", "")))
+    return answer
+
+
+def _error(code: int, err_code: int, description: str) -> BridgeError:
+    if err_code in _NO_JETSTREAM:
+        return NoJetStream(description)
+    if code == _UNAVAILABLE and err_code != _INSUFFICIENT_RESOURCES:
+        return Unavailable(f"{description} ({err_code or code})")
+    return Refused(code, err_code, description)
+
+
+def _refusal(status: int | None, headers: bytes | None) -> BridgeError:
+    if status is None:
+        return Unavailable("an answer that makes no sense: it is no message and has no status")
+    if status == _UNAVAILABLE:
+        return Unavailable("nobody answers: no such stream, or no JetStream, just now")
+    return Refused(status, 0, header.description(headers or b"") or "refused")
+
+
+def _text(subject: bytes) -> str:
+    # not every subject that somebody published to is text; such a one is none of ours
+    return subject.decode("utf-8", "replace")
