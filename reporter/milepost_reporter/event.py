@@ -189,7 +189,7 @@ def parse_event(payload: bytes, *, max_bytes: int = MAX_PAYLOAD) -> Event:
         raise BadEvent("too_large", f"{len(payload)} bytes are more than {max_bytes}")
     # pydantic's parser knows two words more than JSON does, also where it ignores the field they stand in.
     if b"NaN" in payload or b"Infinity" in payload:
-        _refuse_constants(payload)
+        refuse_constants(payload)
     try:
         event: Event = _validate(payload)
     except ValidationError as error:
@@ -197,7 +197,8 @@ def parse_event(payload: bytes, *, max_bytes: int = MAX_PAYLOAD) -> Event:
     return event
 
 
-def _refuse_constants(payload: bytes) -> None:
+def refuse_constants(payload: bytes) -> None:
+    """BadEvent when `payload` is no JSON, also where only `NaN` or `Infinity` make it so."""
     try:
         json.loads(payload.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

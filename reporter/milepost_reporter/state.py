@@ -11,15 +11,16 @@ How fields come about:
 - A node keeps the latest of each field its events gave. Its fraction is the one given, or rowCount/total.
 - An artifact replaces the one of the same name.
 - A new run starts from nothing but the job's name.
+- `lastEventAt` is the latest time, so that what a record has counted ahead of the log does not take it back.
 """
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from milepost_reporter.event import ARTIFACT, JOB, LOG, PLAN, PROGRESS, RESULT, Event
+from milepost_reporter.event import ARTIFACT, ENDS, JOB, LOG, PLAN, PROGRESS, RESULT, Event
 from milepost_reporter.names import json_job_id
 from milepost_reporter.run import RunGate, Verdict
 
@@ -31,7 +32,10 @@ MAX_NODES: Final = 5_000
 """Nodes and artifacts kept; beyond, the oldest go."""
 
 MAX_SNAPSHOT: Final = 256 * 1024
-"""Bytes of a snapshot as JSON."""
+"""Bytes of a snapshot, and of a record, as JSON."""
+
+_ENVELOPE: Final = 1_024
+"""Bytes that a record needs beside its parts."""
 
 _NODE_FIELDS: Final = ("nodeName", "status", "rowCount", "total", "unit", "message")
 _GIVES_WAY: Final = ("logTail", "artifacts", "plan", "result", "nodes")
@@ -42,7 +46,11 @@ _PLAN_WEIGHT: Final = 1.0
 
 def rfc3339(at: datetime) -> str:
     """`at` as the wire has it: UTC, milliseconds, `Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        utc = at.astimezone(UTC)
+    except OverflowError:  # an offset that leads out of the years 1 to 9999
+        utc = at.replace(tzinfo=UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class JobState:
@@ -64,6 +72,8 @@ class JobState:
         "_result",
         "_started_at",
         "_status",
+        "_truncated",
+        "_will_retry",
         "job",
     )
 
@@ -88,6 +98,41 @@ class JobState:
         self._queued_at: datetime | None = None
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
+        self._will_retry = False
+        # What had given way in the records that this state was restored from.
+        self._truncated: list[str] = []
+
+    @classmethod
+    def restored(cls, job: str, run: int, parts: Mapping[str, Any]) -> Self:
+        """The state that `parts()` told of, ready for the events after it.
+
+        Times are `datetime`; nodes have theirs under `at`, artifacts and log lines as the wire has it.
+        """
+        state = cls(job)
+        state._gate.run = run
+        state._gate.ended = parts["status"] in ENDS
+        state._at = parts["lastEventAt"]
+        state._name = parts["name"]
+        state._status = parts["status"]
+        state._fraction = parts["fraction"]
+        state._message = parts["message"]
+        state._nodes = {node["nodeId"]: node for node in parts["nodes"]}
+        state._plan = parts["plan"]
+        state._artifacts = {artifact["name"]: artifact for artifact in parts["artifacts"]}
+        state._log_tail.extend(parts["logTail"])
+        state._result = parts["result"]
+        state._error = parts["error"]
+        state._queued_at = parts["queuedAt"]
+        state._started_at = parts["startedAt"]
+        state._ended_at = parts["endedAt"]
+        state._will_retry = parts["willRetry"]
+        state._truncated = parts["truncated"]
+        return state
+
+    @property
+    def name(self) -> str | None:
+        """The job's name, for people."""
+        return self._name
 
     @property
     def run(self) -> int:
@@ -105,8 +150,22 @@ class JobState:
         return self._gate.ended
 
     @property
+    def gate(self) -> RunGate:
+        """The rule of runs and ends, as far as this job has come: for whoever reads a log in another order."""
+        return self._gate
+
+    def heard(self, at: datetime) -> None:
+        """The last event that is in here was stored at this time, whatever its reporter's clock said."""
+        self._at = at
+
+    @property
+    def will_retry(self) -> bool:
+        """Whether the current run's end said that another run follows."""
+        return self._will_retry
+
+    @property
     def last_event_at(self) -> datetime | None:
-        """When the last event that was not late was stored or received."""
+        """The latest time at which an event that was not late was stored or received."""
         return self._at
 
     def apply(self, event: Event, at: datetime, run: int | None = None) -> Verdict:
@@ -120,7 +179,7 @@ class JobState:
             return verdict
         if self._gate.run != before:
             self._begin()
-        self._at = at
+        self._at = at if self._at is None else max(self._at, at)
         when = event.at or at
         if event.kind != JOB and self._status == "unknown":
             self._status = "running"
@@ -150,6 +209,32 @@ class JobState:
         """
         snapshot = {
             **self.summary(stalled=stalled),
+            **self._body(),
+            "durable": durable,
+        }
+        return _fit(snapshot, MAX_SNAPSHOT)
+
+    def parts(self) -> dict[str, Any]:
+        """Everything `restored()` needs but the run, as JSON values; with room for what a record adds, 256 KiB.
+
+        Unlike a snapshot's, `fraction` is the one given for the job, not the plan's.
+        """
+        parts = {
+            "name": self._name,
+            "status": self._status,
+            "fraction": self._fraction,
+            "message": self._message,
+            "startedAt": _time(self._started_at),
+            "endedAt": _time(self._ended_at),
+            "lastEventAt": _time(self._at),
+            "willRetry": self._will_retry,
+            **self._body(),
+        }
+        return _fit(parts, MAX_SNAPSHOT - _ENVELOPE)
+
+    def _body(self) -> dict[str, Any]:
+        """What a snapshot and a record share beyond the summary."""
+        body = {
             "nodes": [{**node, "at": _time(node["at"])} for node in self._nodes.values()],
             "plan": self._plan,
             "artifacts": list(self._artifacts.values()),
@@ -157,9 +242,8 @@ class JobState:
             "result": self._result,
             "error": self._error,
             "queuedAt": _time(self._queued_at),
-            "durable": durable,
         }
-        return _fit(snapshot)
+        return {**body, "truncated": list(self._truncated)} if self._truncated else body
 
     def _take_job(self, event: Event, when: datetime) -> None:
         if event.name is not None:
@@ -174,6 +258,7 @@ class JobState:
             self._started_at = self._started_at or when
         elif event.is_terminal:
             self._ended_at = when
+            self._will_retry = bool(event.willRetry)
             if event.status == "completed":
                 self._fraction = 1.0
 
@@ -277,14 +362,16 @@ def _size(value: object) -> int:
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def _fit(snapshot: dict[str, Any]) -> dict[str, Any]:
-    over = _size(snapshot) - MAX_SNAPSHOT
+def _fit(snapshot: dict[str, Any], largest: int) -> dict[str, Any]:
+    over = _size(snapshot) - largest
     for field in _GIVES_WAY:
         if over <= 0:
             break
         # Room for saying so; "truncated" itself and each field's name stay under this.
         over += 0 if "truncated" in snapshot else 100
-        snapshot.setdefault("truncated", []).append(field)
+        truncated = snapshot.setdefault("truncated", [])
+        if field not in truncated:
+            truncated.append(field)
         if isinstance(snapshot[field], list):
             over = _drop_oldest(snapshot[field], over)
         else:
