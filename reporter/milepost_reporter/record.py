@@ -185,8 +185,9 @@ def merge(job: str, records: Iterable[Record]) -> JobState:
 
     - the order of nodes, artifacts and log lines: each reporter's own stays, log lines go by their time;
     - `startedAt` (and `queuedAt`): the earliest told by an owner; by anybody, when no owner has told one;
-    - what a reporter went on to say after another one had ended the run: each record only knows its own
-      reporter's events, so it is taken in although it was late.
+    - an end that one reporter's record counts and another's events around it: what another's record counts
+      is taken in, also when it came after the end, and what it does not count yet is late, also when it came
+      before. A child that ends in good order has counted everything by then.
 
     What several have told of goes to one of them: a node or an artifact to the one with the latest `at`, the
     job's fields to the owner with the highest `seq`, then to other owners and the rest where it left them
