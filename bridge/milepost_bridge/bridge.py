@@ -9,15 +9,18 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
 
-from milepost_hub.event import Event as Outgoing
 from milepost_hub.job_log import JobLog
 from milepost_hub.upstream import Interest
-from milepost_reporter.event import Event
 from milepost_reporter.names import check_tenant, is_name
 
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.connection import Connection
+from milepost_bridge.errors import BridgeError
+from milepost_bridge.feed import Live, read_live
 from milepost_bridge.intake import Intake, Taken
+from milepost_bridge.log import Log
+from milepost_bridge.outgoing import outgoing
+from milepost_bridge.place import LIVE
 from milepost_bridge.settings import BridgeSettings, servers
 from milepost_bridge.sink import Sink
 from milepost_bridge.summaries import Summaries, Summary
@@ -26,6 +29,10 @@ _logger: Final = logging.getLogger("milepost_bridge")
 
 _SWEEPS_IN_MEMORY: Final = 4
 """A sweep this often within the shortest time that it has to notice."""
+_LOADED_AT_ONCE: Final = 8
+"""Jobs whose state is read at the same time for their summaries."""
+_LOAD_AGAIN: Final = 0.5
+"""Seconds until a log that does not answer is asked again."""
 
 
 class Bridge:
@@ -52,9 +59,18 @@ class Bridge:
         self._summarised: set[str] = set()
         self._intake = Intake(settings, hub.wants, self._summarised, self._complaints)
         self._summaries = Summaries(settings)
+        urls = servers(nats_url)
         self._connection = Connection(
-            servers(nats_url), settings, self._on_message, self._on_change, self._complaints, caught_up=hub.caught_up
+            urls, settings, self._on_message, self._on_link, self._complaints, caught_up=hub.caught_up
         )
+        self._log = Log(
+            urls, settings, hub, self._intake.admittance, on_change=self._on_log, complaints=self._complaints
+        )
+        # Whether the tenants' messages are taken from the log's own passing on; None until it is known if there is one.
+        self._stored: bool | None = None
+        self._switching: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._to_load = asyncio.Event()
         self._watches: dict[str, _Watch] = {}
         self._sweep_every = min(settings.job_memory, settings.stalled_after) / _SWEEPS_IN_MEMORY
         self._sweep_at = 0.0
@@ -63,13 +79,33 @@ class Bridge:
 
     @property
     def up(self) -> bool:
-        """Whether NATS is connected and every wanted subscription is in effect."""
-        return self._connection.up
+        """Whether NATS is connected, every wanted subscription in effect, and the log, if there is one, in reach."""
+        return self._connection.up and self._stored is not None and self._log.up
 
     @property
     def log(self) -> JobLog | None:
-        """The job log behind the events: there is none."""
-        return None
+        """The job log behind the events; None when it is known that there is none."""
+        return None if self._stored is False else self._log
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no job log though there should be, in words."""
+        return self._log.trouble
+
+    @property
+    def log_counts(self) -> dict[str, int]:
+        """What became of the messages read from the log, by outcome."""
+        return self._log.history.counts
+
+    @property
+    def fills(self) -> int:
+        """How often a job's log was read because its live path was not enough."""
+        return self._log.fills
+
+    @property
+    def resets(self) -> int:
+        """How often a job could not go on event by event."""
+        return self._log.resets
 
     @property
     def counts(self) -> dict[str, int]:
@@ -86,6 +122,8 @@ class Bridge:
         self._sweep_at = asyncio.get_running_loop().time() + self._sweep_every
         self._wind()
         self._connection.start()
+        self._log.start()
+        self._loading = asyncio.get_running_loop().create_task(self._load_summaries())
         self._hub.attach(self)
         return self
 
@@ -98,6 +136,11 @@ class Bridge:
         for watch in self._watches.values():
             watch.stay()
         self._watches.clear()
+        tasks = [task for task in (self._switching, self._loading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._log.close()
         await self._connection.close()
 
     def interest(self, tenant: str, interest: Interest) -> asyncio.Future[None] | None:
@@ -114,11 +157,16 @@ class Bridge:
             loop = asyncio.get_running_loop()
             watch.lowering = loop.call_later(self._linger, self._lower, tenant, watch, interest)
             # the first subscription may still be on its way
-            return None if interest is Interest.NONE else self._connection.want(_everything_of(tenant))
+            return None if interest is Interest.NONE else self._want(tenant)
         watch.interest = interest
         if interest is Interest.SUMMARIES:
             self._summarised.add(tenant)
-        return self._connection.want(_everything_of(tenant))
+        return self._want(tenant)
+
+    def _want(self, tenant: str) -> asyncio.Future[None] | None:
+        if self._stored is None:
+            return None
+        return self._connection.want(_everything_of(tenant, stored=self._stored))
 
     def _serves(self, tenant: str) -> bool:
         # a tenant that is no name would be a wildcard, or several tokens of a subject
@@ -134,29 +182,83 @@ class Bridge:
             self._summaries.forget(tenant)
         if interest is Interest.NONE:
             del self._watches[tenant]
-            self._connection.unwant(_everything_of(tenant))
+            self._connection.unwant(_everything_of(tenant, stored=bool(self._stored)))
 
-    def _on_message(self, subject: bytes, payload: bytes, headers: bytes | None) -> None:
+    def _on_message(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> None:
         # A cancellation cannot be the connection's here, for nothing is awaited; it is the hub's own mishap.
         try:
-            taken = self._intake.take(subject, payload, headers)
-            if taken is None:
-                return
-            if taken.watched:
-                self._hub.deliver(taken.tenant, taken.job, _outgoing(payload, taken.event, taken.key))
-            if taken.tenant in self._summarised:
-                self._sum_up(taken)
+            if not subject.startswith(LIVE):
+                if not self._stored:
+                    self._take_plain(subject, payload, headers)
+            elif self._stored:
+                self._take_stored(subject[len(LIVE) :], payload, headers)
         except (Exception, asyncio.CancelledError):
             self.counts["failed"] += 1
             self._complaints.tell("failed", f"{subject!r} could not be delivered", trace=True)
 
+    def _take_plain(self, subject: bytes, payload: bytes, headers: bytes | None) -> None:
+        """A message as it was published; there is no log."""
+        taken = self._intake.take(subject, payload, headers)
+        if taken is None:
+            return
+        if taken.watched:
+            self._hub.deliver(taken.tenant, taken.job, outgoing(taken.admitted, payload, None))
+        if taken.tenant in self._summarised:
+            self._sum_up(taken)
+
+    def _take_stored(self, subject: bytes, payload: bytes, headers: bytes | None) -> None:
+        """A message as the log passes it on."""
+        place = self._intake.place(subject)
+        if place is None:
+            return
+        followed, summarised = self._log.follows(place.key), place.tenant in self._summarised
+        if not place.carries_events or not (followed or summarised):
+            self.counts["passed"] += 1
+            return
+        live = read_live(place, subject, payload, headers)
+        if live is None:
+            self._intake.admittance.refuse("unstored", subject, "not from the log, on a subject of the log's")
+            return
+        if followed:
+            self._log.take(live)
+        if summarised:
+            self._sum_up_stored(live)
+
     def _sum_up(self, taken: Taken) -> None:
         now = asyncio.get_running_loop().time()
-        summary = self._summaries.take(taken, datetime.now(UTC), now)
+        self._tell_soon(self._summaries.take(taken, datetime.now(UTC), now))
+
+    def _sum_up_stored(self, live: Live) -> None:
+        event = self._intake.admittance.event(live.subject, live.place.run, live.payload)
+        if event is None:
+            return
+        self._tell_soon(self._summaries.take_stored(live, event, asyncio.get_running_loop().time()))
+        if self._summaries.wanting:
+            self._to_load.set()
+
+    def _tell_soon(self, summary: Summary | None) -> None:
         if summary is not None:
             self._tell([summary])
         else:
             self._wind()
+
+    async def _load_summaries(self) -> None:
+        """Find out what jobs amount to of which only the latest events have been seen."""
+        while True:
+            await self._to_load.wait()
+            self._to_load.clear()
+            while wanting := self._summaries.some_wanting(_LOADED_AT_ONCE):
+                await asyncio.gather(*(self._load_summary(*key) for key in wanting))
+
+    async def _load_summary(self, tenant: str, job: str) -> None:
+        try:
+            loaded = await self._log.history.load(tenant, job)
+        except BridgeError as error:
+            self._complaints.tell("the log cannot be read", str(error))
+            await asyncio.sleep(_LOAD_AGAIN)
+            return
+        now = asyncio.get_running_loop().time()
+        self._safely(self._tell_soon, self._summaries.rebase(tenant, job, loaded, now))
 
     def _tell(self, summaries: Iterable[Summary]) -> None:
         for summary in summaries:
@@ -182,8 +284,39 @@ class Bridge:
             self._safely(self._tell, self._summaries.stalled(now))
         self._wind()
 
-    def _on_change(self) -> None:
+    def _on_link(self) -> None:
+        """The connection for what is live has come or gone."""
+        if self._connection.up and self._stored:
+            self._log.reconnected()
+            self._summaries.doubt()
+            self._to_load.set()
         self._safely(self._hub.upstream_changed)
+
+    def _on_log(self) -> None:
+        """Whether there is a log, or whether it can be reached, has changed."""
+        if self._log.decided and self._log.durable is not self._stored and self._switching is None:
+            self._switching = asyncio.get_running_loop().create_task(self._switch())
+        self._safely(self._hub.upstream_changed)
+
+    async def _switch(self) -> None:
+        """Take messages from the log's passing on from now on, or as they are published."""
+        try:
+            while self._log.durable is not self._stored:
+                before, stored = self._stored, self._log.durable
+                subjects = [_everything_of(tenant, stored=stored) for tenant in self._watches]
+                for effect in [self._connection.want(subject) for subject in subjects]:
+                    if effect is not None:
+                        await effect
+                self._stored = stored
+                for tenant in self._watches:
+                    # whoever came meanwhile
+                    self._connection.want(_everything_of(tenant, stored=stored))
+                    if before is not None:
+                        self._connection.unwant(_everything_of(tenant, stored=before))
+                self._summaries.forget_all()
+                self._safely(self._hub.upstream_changed)
+        finally:
+            self._switching = None
 
     def _safely(self, call: Callable[..., None], *values: object) -> None:
         """Call what leads into the hub: its mishap must not stop the clock, nor end the connection."""
@@ -210,13 +343,6 @@ class _Watch:
             self.lowering = None
 
 
-def _outgoing(payload: bytes, event: Event, key: str | None) -> Outgoing:
-    # What is late was sorted out before: a terminal event that is taken is its run's end.
-    end = event.status if event.is_terminal else None
-    final = end is not None and not event.willRetry
-    return Outgoing(payload, event.kind or "", key, end, final, position=None, cursor=None, at=None)
-
-
-def _everything_of(tenant: str) -> str:
+def _everything_of(tenant: str, *, stored: bool) -> str:
     # one subscription, so that no two of a job's events can overtake each other
-    return f"tenant.{tenant}.job.*.>"
+    return f"{'live.' if stored else ''}tenant.{tenant}.job.*.>"

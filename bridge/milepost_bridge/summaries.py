@@ -1,6 +1,9 @@
 """Job summaries: what the events of whole tenants amount to, told at a bounded rate.
 
 A job's first change is told at once, what follows within the interval is told once at its end.
+
+With a log, a job of which not every event was seen here is `wanting`: its state is read (`rebase`), and goes on with
+the events that came meanwhile.
 """
 
 from __future__ import annotations
@@ -10,13 +13,19 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from milepost_reporter.event import Event
 from milepost_reporter.run import Verdict
 from milepost_reporter.state import JobState
 
+from milepost_bridge.feed import Live
+from milepost_bridge.history import Loaded, moment
 from milepost_bridge.intake import Taken
 from milepost_bridge.settings import BridgeSettings
+
+_MOST_HELD: Final = 1_024
+"""Events of one job held while its state is read; beyond, it is read once more."""
 
 
 class Summary(NamedTuple):
@@ -37,6 +46,8 @@ class Summaries:
         self._jobs: OrderedDict[tuple[str, str], _Job] = OrderedDict()
         # (when, tenant, job) of every summary held back; one of a job forgotten meanwhile means nothing
         self._held: list[tuple[float, str, str]] = []
+        self.wanting: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Jobs whose state has to be read."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -49,11 +60,61 @@ class Summaries:
     def take(self, taken: Taken, at: datetime, now: float) -> Summary | None:
         """Reduce one event; its job's summary when that may be told at once. `at`: the date of `now`."""
         known = self._job(taken.tenant, taken.job)
-        if known.state.apply(taken.event, at, taken.run) is Verdict.LATE:
+        verdict = known.state.apply(taken.event, at, taken.run)
+        return None if verdict is Verdict.LATE else self._changed(taken.tenant, taken.job, known, now)
+
+    def take_stored(self, live: Live, event: Event, now: float) -> Summary | None:
+        """Reduce one event that the log has passed on; its job's summary when that may be told at once."""
+        key = live.place.key
+        known = self._job(*key)
+        known.changed_at = now
+        if key not in self.wanting:
+            if live.seq <= known.seq and live.time <= known.time:
+                return None
+            if known.seq < live.seq and self._is_next(known, live):
+                known.took(live)
+                verdict = known.state.apply(event, moment(live.time), live.place.run)
+                return None if verdict is Verdict.LATE else self._changed(*key, known, now)
+            self.wanting[key] = None
+        known.hold(live, event)
+        return None
+
+    def some_wanting(self, most: int) -> list[tuple[str, str]]:
+        """Jobs whose state has to be read; give what was read to `rebase`."""
+        return list(self.wanting)[:most]
+
+    def rebase(self, tenant: str, job: str, loaded: Loaded, now: float) -> Summary | None:
+        """A job's state has been read: go on from there; its summary when that may be told at once."""
+        self.wanting.pop((tenant, job), None)
+        known = self._jobs.get((tenant, job))
+        if known is None:
             return None
+        known.begin(loaded)
+        pending, lost = known.pending, known.lost
+        known.pending, known.lost = [], False
+        for live, event in pending:
+            if live.seq > known.seq:
+                known.took(live)
+                known.state.apply(event, moment(live.time), live.place.run)
+        if lost:
+            self.wanting[tenant, job] = None
+        return self._tell(tenant, job, known, now)
+
+    def doubt(self) -> None:
+        """Events may have been missed: whatever has not ended is read again."""
+        for key, known in self._jobs.items():
+            if not known.state.ended:
+                self.wanting[key] = None
+
+    @staticmethod
+    def _is_next(known: _Job, live: Live) -> bool:
+        """Whether nothing of the job can have been missed before this event."""
+        return (live.place.run is not None and known.seq > 0) or live.last == known.last_on_progress
+
+    def _changed(self, tenant: str, job: str, known: _Job, now: float) -> Summary | None:
         known.changed_at = now
         known.stalled = False
-        return self._tell(taken.tenant, taken.job, known, now)
+        return self._tell(tenant, job, known, now)
 
     def due(self, now: float) -> Iterator[Summary]:
         """The summaries held back until now; those not taken from the iterator stay due."""
@@ -66,7 +127,7 @@ class Summaries:
     def stalled(self, now: float) -> Iterator[Summary]:
         """Summaries of the jobs that are found stalled now and were not before."""
         for (tenant, job), known in self._jobs.items():
-            if known.stalled or known.state.ended or now - known.changed_at < self._stalled_after:
+            if known.stalled or known.leased or known.state.ended or now - known.changed_at < self._stalled_after:
                 continue
             known.stalled = True
             summary = self._tell(tenant, job, known, now)
@@ -77,6 +138,12 @@ class Summaries:
         """Drop a tenant whose summaries nobody wants any more."""
         for key in [key for key in self._jobs if key[0] == tenant]:
             del self._jobs[key]
+            self.wanting.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Drop everything: events come another way from now on."""
+        self._jobs.clear()
+        self.wanting.clear()
 
     def _tell(self, tenant: str, job: str, known: _Job, now: float) -> Summary | None:
         if known.held:
@@ -92,7 +159,8 @@ class Summaries:
         known = self._jobs.get(key)
         if known is None:
             if len(self._jobs) >= self._max_jobs:
-                self._jobs.popitem(last=False)
+                gone, _ = self._jobs.popitem(last=False)
+                self.wanting.pop(gone, None)
             known = self._jobs[key] = _Job(job)
         else:
             self._jobs.move_to_end(key)
@@ -102,7 +170,19 @@ class Summaries:
 class _Job:
     """One job's state, and when it was last told."""
 
-    __slots__ = ("changed_at", "held", "stalled", "state", "told_at")
+    __slots__ = (
+        "changed_at",
+        "held",
+        "last_on_progress",
+        "leased",
+        "lost",
+        "pending",
+        "seq",
+        "stalled",
+        "state",
+        "time",
+        "told_at",
+    )
 
     def __init__(self, job: str) -> None:
         self.state = JobState(job)
@@ -111,6 +191,30 @@ class _Job:
         # whether a summary waits for the interval to pass
         self.held = False
         self.stalled = False
+        # whether somebody watches over it: then silence means nothing
+        self.leased = False
+        # the last message of the log that is in the state, and the last of those on `.progress`
+        self.seq = self.time = self.last_on_progress = 0
+        # what came while the state was read, and whether some of it was let go
+        self.pending: list[tuple[Live, Event]] = []
+        self.lost = False
+
+    def begin(self, loaded: Loaded) -> None:
+        self.state = loaded.state
+        self.leased = loaded.leased
+        self.seq, self.time = loaded.at
+        self.last_on_progress = loaded.last_on_progress
+
+    def took(self, live: Live) -> None:
+        self.seq, self.time = live.seq, live.time
+        if live.place.run is None:
+            self.last_on_progress = live.seq
+
+    def hold(self, live: Live, event: Event) -> None:
+        if len(self.pending) >= _MOST_HELD:
+            self.pending.clear()
+            self.lost = True
+        self.pending.append((live, event))
 
     def tell(self, tenant: str, job: str, now: float) -> Summary:
         self.told_at = now

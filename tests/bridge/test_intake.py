@@ -47,7 +47,7 @@ def test_an_event_of_a_watched_job_is_taken(intake: Intake) -> None:
     """Tenant, job and node come out; nothing else is counted."""
     taken = intake.take(SUBJECT, ORIGINAL, None)
     assert taken is not None
-    assert (taken.tenant, taken.job, taken.key, taken.run, taken.watched) == ("acme", "7", "1", None, True)
+    assert (taken.tenant, taken.job, taken.admitted.key, taken.run, taken.watched) == ("acme", "7", "1", None, True)
     assert {name: count for name, count in intake.counts.items() if count} == {"received": 1, "taken": 1}
 
 
@@ -92,7 +92,7 @@ def test_only_progress_may_be_conflated_and_by_its_node(intake: Intake, payload:
     """1 and "1" are two nodes; a job's own progress is one more; every other kind is kept."""
     taken = intake.take(SUBJECT, payload, None)
     assert taken is not None
-    assert taken.key == key
+    assert taken.admitted.key == key
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,325 @@
+"""What the log and the state records know of one job: its state, and its events behind a cursor.
+
+A state is its reporters' records and the log's tail behind them; without records, the whole retained log. Everything is
+read by sequence and checked: an event is where its cursor says only if it was stored there at that very time.
+
+Replicas answer these reads, and one may lag: what they do not have is believed only when the stream's leader says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from milepost_hub.errors import CursorGone
+from milepost_hub.event import Event
+from milepost_hub.job_log import Gap
+from milepost_reporter import subject as subjects
+from milepost_reporter.record import BadRecord, Record, merge, parse_record
+from milepost_reporter.state import JobState
+
+from milepost_bridge.admission import Admission, Admittance, Admitted, counted_by
+from milepost_bridge.api import Api, Batch, Stored
+from milepost_bridge.complaints import Complaints
+from milepost_bridge.cursor import Cursor
+from milepost_bridge.errors import Refused, Unavailable
+from milepost_bridge.header import field, to_nanoseconds
+from milepost_bridge.outgoing import outgoing
+from milepost_bridge.place import Place, place_of
+from milepost_bridge.settings import BridgeSettings
+from milepost_bridge.streams import LOG, STATE
+
+PAGE_MESSAGES: Final = 500
+_PAGE_BYTES: Final = 512 * 1024
+_GATES_KEPT: Final = 4_096
+_NO_MESSAGE: Final = 10_037
+_LAG: Final = 0.05
+"""Seconds that a replica is given to catch up with its leader."""
+_LAGS: Final = 60
+_NANOSECOND: Final = 1_000_000_000
+_LEASE: Final = b"Milepost-Lease"
+
+
+class Loaded(NamedTuple):
+    """One job's state, and where in its log it stands."""
+
+    state: JobState
+    at: Cursor
+    """The last message of the job's log; zeros when there is none."""
+    last_on_progress: int
+    event: Cursor | None
+    """The last event that counts, where it is still stored."""
+    admission: Admission
+    leased: bool
+    known: bool
+
+    def stalled(self, now: datetime, after: float) -> bool:
+        """Whether nothing has been heard for too long of a job that nobody watches over."""
+        heard = self.state.last_event_at
+        if not self.known or self.leased or self.state.ended or heard is None:
+            return False
+        return (now - heard).total_seconds() >= after
+
+
+class Page(NamedTuple):
+    """Messages of a job's log, in order; `more` are stored behind them."""
+
+    messages: list[Stored]
+    more: bool
+
+
+class History:
+    """Reads jobs. `counts`: what became of the messages read, by outcome."""
+
+    def __init__(self, api: Api, settings: BridgeSettings, complaints: Complaints) -> None:
+        self._api = api
+        self._complaints = complaints
+        self.counts: dict[str, int] = {"read": 0, "late": 0, "duplicate": 0, "bad_header": 0, "invalid_record": 0}
+        self._admittance = Admittance(settings, self.counts, complaints)
+        self._gates: OrderedDict[tuple[str, str, int], tuple[int, bool]] = OrderedDict()
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    async def load(self, tenant: str, job: str) -> Loaded:
+        """The job's state now. Unavailable when the log cannot be read."""
+        records = await self._records(tenant, job)
+        progress, ends = await self._tips(tenant, job)
+        state, admission, start, anchor = await self._merged(tenant, job, records, progress, ends)
+        leased = any(record.lease for record in records if record.run == state.run)
+        at, event, last_on_progress = Cursor(0, 0), None, 0
+        ended_at = ends.get(state.run) if state.ended else None
+        async for stored, place in self._behind(tenant, job, start):
+            if ended_at is not None:
+                # What its reporter had not counted when the job's own record told the end may stand before that end.
+                admission.gate.ended = state.gate.ended = stored.seq >= ended_at.seq
+            at = Cursor(stored.seq, stored.time)
+            last_on_progress = stored.seq if place.run is None else last_on_progress
+            admitted = self._admit(admission, place, stored)
+            if admitted is not None:
+                state.apply(admitted.event, moment(stored.time), place.run)
+                leased = _leased(stored) if admitted.event.run is not None else leased
+                event = at
+            elif stored.seq == anchor:
+                event = at
+                state.heard(moment(stored.time))
+        if ended_at is not None and admission.gate.run == state.run:
+            admission.gate.ended = state.gate.ended = True
+        if not at.seq and (progress or ends):
+            raise Unavailable("the replica that answers lags behind its leader")
+        if progress is not None and not last_on_progress and progress.seq <= at.seq:
+            last_on_progress = progress.seq
+        known = bool(records) or at.seq > 0
+        return Loaded(state, at, last_on_progress, event, admission, leased, known)
+
+    async def _merged(
+        self, tenant: str, job: str, records: list[Record], progress: Cursor | None, ends: dict[int, Cursor]
+    ) -> tuple[JobState, Admission, int, int]:
+        """The state that the records amount to, where the tail behind them begins, and the last event counted."""
+        run = max((record.run for record in records), default=0)
+        counting = [record for record in records if record.run == run]
+        end = ends.get(run)
+        if not counting or (end is not None and any(record.seq > end.seq for record in counting)):
+            # Who went on after its run was ended for it has counted what is late.
+            return JobState(job), Admission(), 1, 0
+        state = merge(job, counting)
+        admission = Admission(state.run, ended=state.ended)
+        for record in counting:
+            admission.has_had(record.reporter.encode(), record.count, len(records))
+        last = max(counting, key=lambda record: record.seq)
+        tip = max([progress.seq if progress else 0, *(cursor.seq for cursor in ends.values())])
+        if tip < last.seq or not await self._is_counted(tenant, job, last):
+            # Another life of the stream: what it has was stored under other sequences. Counts tell what is known.
+            return state, admission, 1, 0
+        return state, admission, min(record.seq for record in counting), last.seq
+
+    async def _is_counted(self, tenant: str, job: str, record: Record) -> bool:
+        """Whether the record's last event stands where the record says, or is no longer stored."""
+        stored = await self._api.direct_get(LOG, seq=record.seq)
+        if not stored.messages:
+            return True
+        message = stored.messages[0]
+        if message.seq != record.seq:
+            return True
+        place = place_of(message.subject.encode())
+        counted = counted_by(message.headers or b"")
+        return place is not None and place.key == (tenant, job) and counted == (record.reporter.encode(), record.count)
+
+    async def _records(self, tenant: str, job: str) -> list[Record]:
+        records = []
+        for stored in await self._last_of(STATE, [subjects.state(tenant, job, "*")]):
+            try:
+                records.append(parse_record(stored.subject.rpartition(".")[2], stored.payload))
+            except BadRecord as bad:
+                self.counts["invalid_record"] += 1
+                self._complaints.tell("invalid_record", f"{stored.subject}: {bad}")
+        return records
+
+    async def _tips(self, tenant: str, job: str) -> tuple[Cursor | None, dict[int, Cursor]]:
+        """The last message on `.progress`, and each run's end."""
+        progress = subjects.progress(tenant, job)
+        tips = await self._last_of(LOG, [progress, f"tenant.{tenant}.job.{job}.end.*"])
+        ends = {}
+        last = None
+        for stored in tips:
+            place = place_of(stored.subject.encode())
+            if place is not None and place.run is not None:
+                ends[place.run] = Cursor(stored.seq, stored.time)
+            elif place is not None:
+                last = Cursor(stored.seq, stored.time)
+        return last, ends
+
+    async def _last_of(self, stream: str, matching: list[str]) -> list[Stored]:
+        """The last message of every subject that matches."""
+        try:
+            return (await self._api.direct_get(stream, multi_last=matching)).messages
+        except Refused:  # too many for one answer
+            found: list[Stored] = []
+            for subject in matching:
+                async for some in self._api.scan(stream, subject, headers_only=False):
+                    found += some
+            return found
+
+    # -- pages --------------------------------------------------------------------------------------------------------
+
+    async def read(self, tenant: str, job: str, after: Cursor | None, limit: int) -> list[Event]:
+        """The next events behind a cursor, or from the log's beginning; none when nothing more is stored.
+
+        CursorGone when the cursor's event is not there any more, or never was. Unavailable when the log cannot be read.
+        """
+        events: list[Event] = []
+        admission: Admission | None = Admission() if after is None else None
+        # where the last event stands that does not say its run: who goes on from there has to be told
+        nameless: Cursor | None = None
+        while True:
+            page, anchor = await self.page(tenant, job, after, limit)
+            if admission is None:
+                assert anchor is not None and after is not None  # noqa: S101, PT018 - `page` has raised otherwise
+                admission = await self._admission_behind(tenant, job, after, anchor)
+            for stored in page.messages:
+                after = Cursor(stored.seq, stored.time)
+                place = place_of(stored.subject.encode())
+                if place is None:
+                    continue
+                admitted = self._admit(admission, place, stored)
+                if admitted is not None:
+                    events.append(outgoing(admitted, stored.payload, after))
+                    nameless = after if admitted.event.run is None and place.run is None else None
+            if events and nameless is not None:
+                self._remember(tenant, job, nameless.seq, admission)
+            if events or not page.more:
+                return events
+
+    async def page(self, tenant: str, job: str, after: Cursor | None, limit: int) -> tuple[Page, Stored | None]:
+        """Messages behind a cursor, and the cursor's own. CursorGone when that is not there."""
+        for _ in range(_LAGS):
+            batch = await self._batch(tenant, job, 1 if after is None else after.seq, limit)
+            if after is None:
+                return Page(batch.messages, batch.pending > 0), None
+            if batch.messages and (batch.messages[0].seq, batch.messages[0].time) == after:
+                return Page(batch.messages[1:], batch.pending > 0), batch.messages[0]
+            gap = await self._gap(tenant, job, after, batch)
+            if gap is not None:
+                raise CursorGone(gap)
+            await asyncio.sleep(_LAG)
+        raise Unavailable("the replica that answers lags behind its leader")
+
+    async def _batch(self, tenant: str, job: str, seq: int, limit: int) -> Batch:
+        batch = await self._api.direct_get(
+            LOG, seq=seq, next_by_subj=f"tenant.{tenant}.job.{job}.>", batch=limit + 1, max_bytes=_PAGE_BYTES
+        )
+        self.counts["read"] += len(batch.messages)
+        return batch
+
+    async def _gap(self, tenant: str, job: str, after: Cursor, batch: Batch) -> Gap | None:
+        """Why a cursor's event is not where it was; None when it is, and a replica has not got it yet."""
+        first = batch.messages[0] if batch.messages else None
+        to = None if first is None else str(Cursor(first.seq, first.time))
+        info = await self._api.request(f"$JS.API.STREAM.INFO.{LOG}")
+        held = info["state"]
+        if after.seq > held["last_seq"] or (first is not None and first.time < after.time):
+            return Gap("epoch", str(after), to)
+        leader = await self._from_leader(after.seq)
+        if leader is None:
+            return Gap("retention", str(after), to)
+        subject, time = leader
+        place = place_of(subject.encode())
+        if time != after.time or place is None or place.key != (tenant, job):
+            return Gap("epoch", str(after), to)
+        return None
+
+    async def _from_leader(self, seq: int) -> tuple[str, int] | None:
+        """Subject and time of a message, from the replica that knows all of them."""
+        try:
+            answer = await self._api.request(f"$JS.API.STREAM.MSG.GET.{LOG}", {"seq": seq})
+        except Refused as refused:
+            if refused.err_code == _NO_MESSAGE:
+                return None
+            raise
+        message: dict[str, Any] = answer["message"]
+        return message["subject"], to_nanoseconds(message["time"].encode())
+
+    # -- what counts --------------------------------------------------------------------------------------------------
+
+    async def _behind(self, tenant: str, job: str, seq: int) -> AsyncGenerator[tuple[Stored, Place], None]:
+        """Every message of a job from this sequence on."""
+        more = True
+        while more:
+            batch = await self._batch(tenant, job, seq, PAGE_MESSAGES)
+            for stored in batch.messages:
+                seq = stored.seq + 1
+                place = place_of(stored.subject.encode())
+                if place is not None:
+                    yield stored, place
+            more = batch.pending > 0 and bool(batch.messages)
+
+    def _admit(self, admission: Admission, place: Place, stored: Stored) -> Admitted | None:
+        return self._admittance.admit(admission, stored.subject.encode(), place.run, stored.payload, stored.headers)
+
+    async def _admission_behind(self, tenant: str, job: str, after: Cursor, anchor: Stored) -> Admission:
+        """How far the job had come with the event of a cursor, which was one that counts.
+
+        An event that names its run says all of it by itself.
+        """
+        place = place_of(anchor.subject.encode())
+        run = None if place is None else place.run
+        event = self._admittance.event(anchor.subject.encode(), run, anchor.payload)
+        remembered = self._gates.get((tenant, job, after.seq))
+        if remembered is not None:
+            admission = Admission(remembered[0], ended=remembered[1])
+        elif event is not None and (run or event.run):
+            admission = Admission(run or event.run or 1, ended=event.is_terminal)
+        else:
+            return await self._admission_from_start(tenant, job, after)
+        if anchor.headers is not None and (counted := counted_by(anchor.headers)):
+            admission.has_had(*counted, 1)
+        return admission
+
+    async def _admission_from_start(self, tenant: str, job: str, after: Cursor) -> Admission:
+        admission = Admission()
+        async with contextlib.aclosing(self._behind(tenant, job, 1)) as messages:
+            async for stored, place in messages:
+                self._admit(admission, place, stored)
+                if stored.seq >= after.seq:
+                    break
+        self._remember(tenant, job, after.seq, admission)
+        return admission
+
+    def _remember(self, tenant: str, job: str, seq: int, admission: Admission) -> None:
+        gates = self._gates
+        gates[tenant, job, seq] = (admission.gate.run, admission.gate.ended)
+        if len(gates) > _GATES_KEPT:
+            gates.popitem(last=False)
+
+
+def moment(time: int) -> datetime:
+    """Unix nanoseconds as a date, cut to milliseconds, as clients are told it."""
+    seconds, rest = divmod(time, _NANOSECOND)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000_000 * 1_000)
+
+
+def _leased(stored: Stored) -> bool:
+    return field(stored.headers, _LEASE) is not None

@@ -1,0 +1,465 @@
+"""`Log`: the hub's job log on NATS. Follows jobs, fills gaps in the live path, finds other lives of the stream.
+
+A followed job has a feed. Its live messages are delivered as long as each is the next; when one is not, the log is read
+from the feed's last message on, that message included: were it gone, or another, the feed could not go on event by
+event, and the hub is given a gap and a snapshot instead.
+
+The live path may lose its last message and never show it: a feed that is quiet is compared with the log now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from milepost_hub.errors import CursorGone, LogUnavailable
+from milepost_hub.event import Event
+from milepost_hub.job_log import Gap, Snapshot
+
+from milepost_bridge.admission import Admittance
+from milepost_bridge.api import Api
+from milepost_bridge.complaints import Complaints
+from milepost_bridge.cursor import read_cursor
+from milepost_bridge.errors import BridgeError, NoJetStream, ServerTooOld, StreamUnfit, Unavailable
+from milepost_bridge.feed import Feed, Live, Step
+from milepost_bridge.history import PAGE_MESSAGES, History, Loaded
+from milepost_bridge.listing import Listing
+from milepost_bridge.outgoing import outgoing
+from milepost_bridge.place import place_of
+from milepost_bridge.settings import BridgeSettings
+from milepost_bridge.sink import Sink
+from milepost_bridge.streams import ensure
+
+_logger: Final = logging.getLogger("milepost_bridge")
+
+_LOOK: Final = 5.0
+"""Seconds between looks at the streams: are they there, and still the same?"""
+_TRY_AGAIN: Final = 0.5
+"""Seconds until a log that does not answer is asked again."""
+_FIRST_CHECK: Final = 2.0
+_LAST_CHECK: Final = 60.0
+"""Seconds until a feed that has gone quiet is compared with the log: so long at first, at most so long."""
+_NOTHING_NEW: Final = 0.02
+_PATIENCE: Final = 20.0
+"""Seconds that the log may take to show what the live path has shown already."""
+_READERS: Final = 32
+"""Feeds that read the log at the same time."""
+
+_RUN: Final = re.compile(rb'"run"\s*:\s*([0-9]{1,16})')
+
+Key = tuple[str, str]
+
+
+class Log:
+    """What is stored, for a hub. Belongs to one event loop.
+
+    Args:
+        servers: URLs of the servers, any of which will do.
+        settings: how to reach them, and what the log keeps.
+        hub: who is delivered to.
+        admittance: decides about the live path's messages, and counts them.
+        on_change: called when `durable`, `up` or `trouble` has changed; must not raise.
+        complaints: where it is told what goes wrong.
+    """
+
+    def __init__(
+        self,
+        servers: list[str],
+        settings: BridgeSettings,
+        hub: Sink,
+        admittance: Admittance,
+        *,
+        on_change: Callable[[], None],
+        complaints: Complaints,
+    ) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._admittance = admittance
+        self._counts = admittance.counts
+        self._on_change = on_change
+        self._complaints = complaints
+        self.api = Api(servers, settings, self._heard, complaints)
+        self.history = History(self.api, settings, complaints)
+        self.listing = Listing(self.api, self.history, settings)
+        self.durable = False
+        """Whether there is a log."""
+        self.decided = False
+        """Whether that is known."""
+        self.trouble: str | None = None
+        """Why there is none, in words."""
+        self.fills = 0
+        """How often the log was read because the live path was not enough."""
+        self.resets = 0
+        """How often a feed could not go on event by event."""
+        self._feeds: dict[Key, _Following] = {}
+        self._readers = asyncio.Semaphore(_READERS)
+        self._news = asyncio.Event()
+        self._created: str | None = None
+        self._differences: list[str] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self.api.start()
+        self._spawn(self._keep())
+        self._spawn(self._check_quiet())
+
+    async def close(self) -> None:
+        """End it for good."""
+        self._drop_feeds()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.api.close()
+
+    @property
+    def up(self) -> bool:
+        """Whether it is known if there is a log, and the log can be reached."""
+        return self.decided and (self.api.up or not self.durable)
+
+    # -- what the hub asks --------------------------------------------------------------------------------------------
+
+    def check(self, cursor: str) -> int:
+        """The position of a cursor. BadCursor when it is none."""
+        return read_cursor(cursor).seq
+
+    async def follow(self, tenant: str, job: str) -> int:
+        """Deliver the job's every event from now on; see `milepost_hub.job_log.JobLog`."""
+        if not self.durable:
+            raise LogUnavailable("there is no job log")
+        key = (tenant, job)
+        following = self._feeds.get(key)
+        if following is None:
+            following = self._feeds[key] = _Following()
+            following.task = self._spawn(self._keep_feed(key, following))
+        await following.caught_up()
+        return following.feed.delivered
+
+    def unfollow(self, tenant: str, job: str) -> None:
+        """Deliver no more of this job."""
+        following = self._feeds.pop((tenant, job), None)
+        if following is not None:
+            following.stop()
+
+    async def snapshot(self, tenant: str, job: str) -> Snapshot:
+        """The job's state now. LogUnavailable when the log cannot be read."""
+        try:
+            loaded = await self.history.load(tenant, job)
+        except BridgeError as error:
+            raise LogUnavailable(str(error)) from error
+        return self._snapshot_of(loaded)
+
+    async def read(self, tenant: str, job: str, after: str | None, limit: int) -> list[Event]:
+        """The next events behind a cursor; see `milepost_hub.job_log.JobLog`."""
+        cursor = None if after is None else read_cursor(after)
+        try:
+            return await self.history.read(tenant, job, cursor, limit)
+        except BridgeError as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def jobs(self, tenant: str, jobs: frozenset[str] | None) -> list[bytes]:
+        """Summaries of a tenant's jobs, newest first; of these only, if given."""
+        try:
+            return await self.listing.summaries(tenant, jobs)
+        except BridgeError as error:
+            raise LogUnavailable(str(error)) from error
+
+    # -- the live path ------------------------------------------------------------------------------------------------
+
+    def follows(self, key: Key) -> bool:
+        """Whether this job's messages are wanted by `take`."""
+        return key in self._feeds
+
+    def take(self, live: Live) -> None:
+        """One message of a followed job, as the stream passes it on."""
+        following = self._feeds[live.place.key]
+        feed = following.feed
+        following.quiet = False
+        if feed.filling:
+            if live.seq > feed.at.seq or live.time > feed.at.time:
+                feed.hold(live)
+            return
+        step = feed.step(live)
+        if step is Step.DELIVER and not self._opens_early(feed, live):
+            self._deliver(feed, live)
+        elif step is not Step.DROP:
+            feed.hold(live)
+            feed.filling = True
+            following.wake()
+
+    def reconnected(self) -> None:
+        """The live path was interrupted: every feed is compared with the log."""
+        for following in self._feeds.values():
+            following.feed.filling = True
+            following.wake()
+
+    @staticmethod
+    def _opens_early(feed: Feed, live: Live) -> bool:
+        """Whether this may open a run while the one before is open: then its end may have been lost on the way."""
+        gate = feed.admission.gate
+        return not gate.ended and any(int(run) > gate.run for run in _RUN.findall(live.payload))
+
+    def _deliver(self, feed: Feed, live: Live) -> None:
+        place = live.place
+        feed.took(place, live.cursor)
+        admitted = self._admittance.admit(feed.admission, live.subject, place.run, live.payload, live.headers)
+        if admitted is None:
+            return
+        self._counts["taken"] += 1
+        feed.delivered = live.seq
+        self._hub.deliver(place.tenant, place.job, outgoing(admitted, live.payload, live.cursor))
+
+    # -- the log behind it --------------------------------------------------------------------------------------------
+
+    async def _keep_feed(self, key: Key, following: _Following) -> None:
+        """A feed's own task: reads the log whenever it is asked to."""
+        began = False
+        while True:
+            following.begin_round()
+            try:
+                async with self._readers:
+                    if not began:
+                        await self._begin(key, following.feed)
+                        began = True
+                    await self._fill(key, following.feed)
+            except BridgeError as error:
+                following.failed(LogUnavailable(str(error)))
+                self._complaints.tell("the log cannot be read", str(error))
+                await asyncio.sleep(_TRY_AGAIN)
+                continue
+            except Exception:
+                self._counts["failed"] += 1
+                self._complaints.tell("failed", f"job {key[1]!r} of {key[0]!r} could not be followed", trace=True)
+                following.failed(LogUnavailable("the hub has met an error of its own"))
+                await asyncio.sleep(_TRY_AGAIN)
+                continue
+            following.end_round()
+            await following.next_round()
+
+    async def _begin(self, key: Key, feed: Feed) -> None:
+        loaded = await self.history.load(*key)
+        _begin_behind(feed, loaded)
+
+    async def _fill(self, key: Key, feed: Feed) -> None:
+        """Deliver everything that is stored, then what was held; from then on the feed is live."""
+        self.fills += 1
+        feed.filling = True
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        wait = 0.0
+        while True:
+            before = feed.at
+            try:
+                await self._deliver_stored(key, feed)
+            except CursorGone as gone:
+                await self._reset(key, feed, gone.gap)
+            if self._release(feed):
+                return
+            # A replica may show later than the live path what is stored.
+            wait = 0.0 if feed.at != before else min(max(2 * wait, _NOTHING_NEW), 1.0)
+            if wait and asyncio.get_running_loop().time() > deadline:
+                feed.held()
+                self._complaints.tell("unstored", f"job {key[1]!r} of {key[0]!r}: live messages the log does not have")
+            await asyncio.sleep(wait)
+
+    async def _deliver_stored(self, key: Key, feed: Feed) -> None:
+        more = True
+        while more:
+            after = feed.at if feed.at.seq else None
+            page, _ = await self.history.page(*key, after, PAGE_MESSAGES)
+            for stored in page.messages:
+                subject = stored.subject.encode()
+                place = place_of(subject)
+                if place is not None:
+                    live = Live(place, subject, stored.seq, 0, stored.time, stored.payload, stored.headers)
+                    self._deliver(feed, live)
+            more = page.more
+
+    def _release(self, feed: Feed) -> bool:
+        """Deliver what was held meanwhile; False when the log must be read once more for it."""
+        held, again = feed.held()
+        if again:
+            return False
+        for index, live in enumerate(held):
+            step = feed.step(live)
+            if step is Step.FILL:
+                for later in held[index:]:
+                    feed.hold(later)
+                return False
+            if step is Step.DELIVER:
+                self._deliver(feed, live)
+        feed.filling = False
+        return True
+
+    async def _reset(self, key: Key, feed: Feed, gap: Gap) -> None:
+        loaded = await self.history.load(*key)
+        self.resets += 1
+        _begin_behind(feed, loaded)
+        self._hub.reset(*key, gap, self._snapshot_of(loaded))
+
+    def _snapshot_of(self, loaded: Loaded) -> Snapshot:
+        state = loaded.state
+        stalled = loaded.stalled(datetime.now(UTC), self._settings.stalled_after)
+        snapshot = state.snapshot(stalled=stalled, durable=True)
+        return Snapshot(
+            json=json.dumps(snapshot, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode(),
+            position=loaded.event.seq if loaded.event else loaded.at.seq,
+            cursor=str(loaded.event) if loaded.event else None,
+            known=loaded.known,
+            final=state.ended and not state.will_retry,
+        )
+
+    # -- is there a log? ----------------------------------------------------------------------------------------------
+
+    def _heard(self) -> None:
+        """The connection for what is stored has come or gone."""
+        self._news.set()
+        self._on_change()
+
+    async def _keep(self) -> None:
+        """Make sure of the streams, again and again."""
+        while True:
+            self._news.clear()
+            wait = _LOOK
+            if self.api.up:
+                try:
+                    await self._ensure()
+                except Unavailable as error:
+                    wait = _TRY_AGAIN
+                    self._complaints.tell("the log does not answer", str(error))
+                except (NoJetStream, ServerTooOld, StreamUnfit, BridgeError) as error:
+                    self._decide(durable=False, trouble=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+
+    async def _ensure(self) -> None:
+        if not self._settings.log:
+            self._decide(durable=False, trouble=None)
+            return
+        streams = await ensure(self.api, self._settings)
+        if streams.differences != self._differences:
+            self._differences = streams.differences
+            for difference in streams.differences:
+                _logger.warning("the log is not as it is set here: %s", difference)
+        another = self._created not in (None, streams.log_created)
+        self._created = streams.log_created
+        self._decide(durable=True, trouble=None)
+        if another:
+            _logger.warning("the log was made anew at %s: what it had before is gone", streams.log_created)
+            self.reconnected()
+
+    def _decide(self, *, durable: bool, trouble: str | None) -> None:
+        if (self.decided, self.durable, self.trouble) == (True, durable, trouble):
+            return
+        self.decided, self.durable, self.trouble = True, durable, trouble
+        if trouble is not None:
+            _logger.warning("live only, nothing is kept: %s", trouble)
+        if not durable:
+            self._drop_feeds()
+        self._on_change()
+
+    def _drop_feeds(self) -> None:
+        for key in list(self._feeds):
+            self.unfollow(*key)
+
+    async def _check_quiet(self) -> None:
+        while True:
+            await asyncio.sleep(_FIRST_CHECK)
+            now = asyncio.get_running_loop().time()
+            for following in self._feeds.values():
+                if following.is_due(now):
+                    following.wake()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Following:
+    """A feed, its task, and who waits for it. Rounds of reading are counted: who asks waits for the next to begin."""
+
+    __slots__ = ("_begun", "_check_at", "_check_wait", "_waiting", "_wake", "feed", "quiet", "task")
+
+    def __init__(self) -> None:
+        self.feed = Feed()
+        self.task: asyncio.Task[None] | None = None
+        self.quiet = False
+        """Whether no message has come since the last look."""
+        self._wake = asyncio.Event()
+        self._begun = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._check_at = 0.0
+        self._check_wait = _FIRST_CHECK
+
+    async def caught_up(self) -> None:
+        """Return when everything stored by now has been delivered. LogUnavailable when that cannot be read."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._begun + 1, future))
+        self.wake()
+        await future
+
+    def wake(self) -> None:
+        """There is something to read."""
+        self._wake.set()
+
+    def begin_round(self) -> None:
+        self._begun += 1
+        self._wake.clear()
+
+    def end_round(self) -> None:
+        self._settle(None)
+
+    def failed(self, error: LogUnavailable) -> None:
+        self._settle(error)
+
+    async def next_round(self) -> None:
+        if not self._waiting:
+            await self._wake.wait()
+
+    def stop(self) -> None:
+        """Nobody follows any more."""
+        if self.task is not None:
+            self.task.cancel()
+        self._begun += 1
+        self._settle(LogUnavailable("the job is no longer followed"))
+
+    def is_due(self, now: float) -> bool:
+        """Whether it has been quiet for so long that the log should be asked."""
+        if self.feed.filling:
+            return False
+        if not self.quiet:
+            self.quiet = True
+            self._check_wait = _FIRST_CHECK
+            self._check_at = now + self._check_wait
+            return False
+        if now < self._check_at:
+            return False
+        self._check_wait = min(2 * self._check_wait, _LAST_CHECK)
+        self._check_at = now + self._check_wait
+        return True
+
+    def _settle(self, error: LogUnavailable | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for number, future in waiting:
+            if number > self._begun:
+                self._waiting.append((number, future))
+            elif future.done():
+                continue
+            elif error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
+def _begin_behind(feed: Feed, loaded: Loaded) -> None:
+    delivered = loaded.event.seq if loaded.event else loaded.at.seq
+    feed.begin(loaded.at, loaded.last_on_progress, delivered, loaded.admission)
