@@ -374,8 +374,8 @@ class _ScanEnd:
 
     def advance(self, pulled: _Pulled) -> None:
         self._seen += len(pulled.messages)
-        past = self.limit is not None and pulled.messages[-1].seq >= self.limit
-        self.reached = pulled.pending == 0 or past
+        past_limit = self.limit is not None and bool(pulled.messages) and pulled.messages[-1].seq >= self.limit
+        self.reached = pulled.pending == 0 or past_limit
 
 
 class _Delivery(NamedTuple):
@@ -425,7 +425,7 @@ def _refusal(status: int | None, headers: bytes | None) -> BridgeError:
     if status is None:
         return Unavailable("an answer that makes no sense: it is no message and has no status")
     if status == _UNAVAILABLE:
-        return Unavailable("nobody answers: no such stream, or no JetStream, just now")
+        return Unavailable("nobody answers: no such stream, or no JetStream, just now", nobody=True)
     return Refused(status, 0, header.description(headers or b"") or "refused")
 
 

@@ -5,7 +5,7 @@ BridgeError
 ├── Refused         JetStream answered no, for a reason of its own: `code`, `err_code`
 ├── NoJetStream     the server, or the account on it, keeps no streams
 ├── ServerTooOld    the server cannot do what the log needs
-└── StreamUnfit     a stream of ours exists, and is not one that can serve
+└── StreamUnfit     a stream of ours exists and cannot serve, or cannot be made
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ class BridgeError(Exception):
 
 
 class Unavailable(BridgeError):  # noqa: N818 - a state that passes
-    """Nobody answered; nothing is known, not even whether what was asked for was done."""
+    """Nobody answered; nothing is known, not even whether what was asked for was done.
+
+    Attributes:
+        nobody: the server says that nobody is there to be asked.
+    """
+
+    def __init__(self, message: str, *, nobody: bool = False) -> None:
+        super().__init__(message)
+        self.nobody = nobody
 
 
 class Refused(BridgeError):  # noqa: N818 - an answer, and often an expected one
@@ -43,4 +51,4 @@ class ServerTooOld(BridgeError):  # noqa: N818 - what it is, in the words of the
 
 
 class StreamUnfit(BridgeError):  # noqa: N818 - what it is, in the words of the documentation
-    """The message says what differs, and what to do about it."""
+    """The message says what differs, or why it cannot be made, and what to do about it."""
