@@ -68,6 +68,7 @@ class Bridge:
         )
         # Whether the tenants' messages are taken from the log's own passing on; None until it is known if there is one.
         self._stored: bool | None = None
+        self._told = (False, True)
         self._switching: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._to_load = asyncio.Event()
@@ -290,13 +291,20 @@ class Bridge:
             self._log.reconnected()
             self._summaries.doubt()
             self._to_load.set()
-        self._safely(self._hub.upstream_changed)
+        self._tell_hub()
 
     def _on_log(self) -> None:
         """Whether there is a log, or whether it can be reached, has changed."""
         if self._log.decided and self._log.durable is not self._stored and self._switching is None:
             self._switching = asyncio.get_running_loop().create_task(self._switch())
-        self._safely(self._hub.upstream_changed)
+        self._tell_hub()
+
+    def _tell_hub(self) -> None:
+        """The hub hears of what has changed, and of nothing else."""
+        told = (self.up, self.log is not None)
+        if told != self._told:
+            self._told = told
+            self._safely(self._hub.upstream_changed)
 
     async def _switch(self) -> None:
         """Take messages from the log's passing on from now on, or as they are published."""
@@ -314,7 +322,7 @@ class Bridge:
                     if before is not None:
                         self._connection.unwant(_everything_of(tenant, stored=before))
                 self._summaries.forget_all()
-                self._safely(self._hub.upstream_changed)
+                self._tell_hub()
         finally:
             self._switching = None
 

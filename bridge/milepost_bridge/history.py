@@ -131,10 +131,11 @@ class History:
             admission.has_had(record.reporter.encode(), record.count, len(records))
         last = max(counting, key=lambda record: record.seq)
         tip = max([progress.seq if progress else 0, *(cursor.seq for cursor in ends.values())])
-        if tip < last.seq or not await self._is_counted(tenant, job, last):
+        if not 0 < last.seq <= tip or not await self._is_counted(tenant, job, last):
             # Another life of the stream: what it has was stored under other sequences. Counts tell what is known.
             return state, admission, 1, 0
-        return state, admission, min(record.seq for record in counting), last.seq
+        # A reporter that has counted nothing yet says so with its first record: then nothing is passed over.
+        return state, admission, max(1, min(record.seq for record in counting)), last.seq
 
     async def _is_counted(self, tenant: str, job: str, record: Record) -> bool:
         """Whether the record's last event stands where the record says, or is no longer stored."""

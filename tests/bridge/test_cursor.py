@@ -28,7 +28,9 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     assert str(cursor) == text
 
 
-@pytest.mark.parametrize("text", ["", "start", "0-1", "1-0", "01-1", "1-01", "1", "-1-1", "1-1 ", "1-1\n", "١-1", "1-1-1"])
+@pytest.mark.parametrize(
+    "text", ["", "start", "0-1", "1-0", "01-1", "1-01", "1", "-1-1", "1-1 ", "1-1\n", "\u0661-1", "1-1-1"]
+)
 def test_near_misses_are_refused_in_words(text: str) -> None:
     """A person reads why."""
     with pytest.raises(BadCursor, match="cursor"):

@@ -91,7 +91,8 @@ def test_the_servers_own_headers_are_read() -> None:
     """The last of a repeated one: a publisher's forgery stands before it."""
     headers = (
         b"NATS/1.0\r\nNats-Sequence: 1\r\nNats-Last-Sequence: 0\r\nNats-Time-Stamp: 1999-01-01T00:00:00Z\r\n"
-        b"Nats-Sequence: 8\r\nNats-Last-Sequence: 5\r\nNats-Time-Stamp: %b\r\n\r\n" % to_rfc3339(7 * SECOND + 1).encode()
+        b"Nats-Sequence: 8\r\nNats-Last-Sequence: 5\r\n"
+        b"Nats-Time-Stamp: %b\r\n\r\n" % to_rfc3339(7 * SECOND + 1).encode()
     )
     read = read_live(place(PROGRESS), PROGRESS, b"{}", headers)
     assert read is not None

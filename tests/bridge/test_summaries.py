@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from milepost_bridge.admission import Admitted
 from milepost_bridge.intake import Taken
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.summaries import Summaries, Summary
@@ -19,7 +20,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def take(summaries: Summaries, now: float, tenant: str = "acme", job: str = "7", **fields: object) -> Summary | None:
     event = parse_event(json.dumps(fields or {"fraction": 0.5}).encode())
-    return summaries.take(Taken(tenant, job, event, None, False), START + timedelta(seconds=now), now)
+    return summaries.take(
+        Taken(tenant, job, Admitted(event, ends=False), None, watched=True), START + timedelta(seconds=now), now
+    )
 
 
 def said(summary: Summary | None) -> dict[str, Any]:
