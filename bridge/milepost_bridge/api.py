@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from milepost_bridge import header
+from milepost_bridge.client import OnMessage
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.connection import Connection
 from milepost_bridge.errors import BridgeError, NoJetStream, Refused, Unavailable
@@ -42,6 +43,9 @@ _SCAN_BYTES: Final = 8 * 2**20
 _SCAN_IDLE: Final = 30 * 10**9
 """Nanoseconds after which the server itself deletes a scan's consumer."""
 _TOO_MANY_BYTES: Final = "MaxBytes"
+
+_DELIVERY: Final = b"$JS.ACK."
+_DELIVERY_WORDS: Final = 7
 
 _Take = Callable[[bytes, bytes, bytes | None, bytes | None], T | None]
 """Given an answer's subject, payload, headers and reply: what the answers amount to, None while more must come."""
@@ -86,11 +90,22 @@ class Api:
         settings: credentials and patience.
         on_change: called when `up` has changed; must not raise.
         complaints: where it is told what goes wrong with the connection.
+        hears: a subject that is listened to besides, over the same connection.
+        on_heard: given every message on it; must not raise.
     """
 
     def __init__(
-        self, servers: list[str], settings: BridgeSettings, on_change: Callable[[], None], complaints: Complaints
+        self,
+        servers: list[str],
+        settings: BridgeSettings,
+        on_change: Callable[[], None],
+        complaints: Complaints,
+        *,
+        hears: str | None = None,
+        on_heard: OnMessage | None = None,
     ) -> None:
+        self._hears = hears
+        self._on_heard = on_heard
         self._tick = settings.request_timeout / _TICKS
         self._timeout = settings.request_timeout
         self._on_change = on_change
@@ -103,6 +118,8 @@ class Api:
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._connection.want(f"{self._inbox}.*")
+        if self._hears is not None:
+            self._connection.want(self._hears)
         self._connection.start()
 
     async def close(self) -> None:
@@ -164,6 +181,10 @@ class Api:
         except (KeyError, TypeError, ValueError):
             raise Unavailable(f"{subject} was answered by something that is no stream") from None
 
+    async def round_trip(self) -> None:
+        """Return when all is handed over that the server had for us when it was asked."""
+        await self._ask(None, b"", lambda *_: True)
+
     async def scan(self, stream: str, subject: str, *, headers_only: bool = True) -> AsyncGenerator[list[Stored], None]:
         """The last message of every subject that matches, as of some moment of the scan, in ascending order.
 
@@ -215,15 +236,16 @@ class Api:
 
     async def _ask(
         self,
-        subject: str,
+        subject: str | None,
         payload: bytes,
         take: _Take[T],
         headers: Mapping[str, str] | None = None,
         consumer: bytes | None = None,
     ) -> T:
-        """Ask, and give what is answered to `take` until it says what that amounts to."""
+        """Ask, and give what is answered to `take` until it says what that amounts to. None: ask ourselves."""
         call = _Call(take)
         inbox = f"{self._inbox}.{next(self._numbers)}"
+        subject = subject or inbox
         with self._listening(call, inbox.encode(), consumer):
             if not self.up or not self._send(subject, payload, inbox, headers):
                 raise Unavailable("no connection to NATS")
@@ -252,11 +274,12 @@ class Api:
 
     def _on_message(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> None:
         place = subject
-        if reply is not None and (delivery := _delivery(reply)) is not None:
-            place = delivery.consumer
-        # whatever comes when nobody waits for it any more is left aside
+        if reply is not None and reply.startswith(_DELIVERY):
+            place = _consumer(reply)
         if (call := self._calls.get(place)) is not None:
             call.answer(subject, payload, headers, reply)
+        elif self._on_heard is not None:
+            self._on_heard(subject, payload, headers, reply)
 
     def _changed(self) -> None:
         if not self.up:
@@ -337,9 +360,9 @@ class _Pulling:
         self._pending = 0
 
     def take(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> _Pulled | None:
-        delivery = None if reply is None else _delivery(reply)
-        if delivery is None:
+        if reply is None:
             return self._end(headers)
+        delivery = _delivery(reply)
         self._messages.append(Stored(_text(subject), delivery.sequence, delivery.time, headers, payload))
         self._pending = delivery.pending
         ended = delivery.pending == 0 or len(self._messages) == _SCAN_BATCH
@@ -379,27 +402,30 @@ class _ScanEnd:
 
 
 class _Delivery(NamedTuple):
-    consumer: bytes
     sequence: int
     time: int
     pending: int
 
 
-def _delivery(reply: bytes) -> _Delivery | None:
-    """What a consumer's delivery says of itself; None for any other reply.
+def _delivery(reply: bytes) -> _Delivery:
+    """What a consumer's delivery says of itself.
 
     Source: NATS' ADR-15. `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<its own>.<time>.<pending>`, with domain
     and account before the stream and more behind the rest, where there are domains.
     """
-    if not reply.startswith(b"$JS.ACK."):
-        return None
-    words = reply.split(b".")[2:]
-    if len(words) > _PLAIN_DELIVERY:
-        words = words[2:]
-    return _Delivery(words[1], int(words[3]), int(words[5]), int(words[6]))
+    words = _delivery_words(reply)
+    return _Delivery(int(words[3]), int(words[5]), int(words[6]))
 
 
-_PLAIN_DELIVERY: Final = 7
+def _consumer(reply: bytes) -> bytes:
+    """Whose delivery this is; b"" when it is none, for on a subject of tenants' the reply is theirs to write."""
+    words = _delivery_words(reply)
+    return words[1] if len(words) >= _DELIVERY_WORDS else b""
+
+
+def _delivery_words(reply: bytes) -> list[bytes]:
+    words = reply[len(_DELIVERY) :].split(b".")
+    return words[2:] if len(words) > _DELIVERY_WORDS else words
 
 
 def _take_json(subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from milepost_bridge.api import Api
 from milepost_bridge.errors import NoJetStream, Refused, ServerTooOld, StreamUnfit, Unavailable
+from milepost_bridge.place import LIVE
 from milepost_bridge.settings import BridgeSettings
 
 LOG: Final = "MILEPOST_LOG"
@@ -19,9 +20,6 @@ STATE: Final = "MILEPOST_STATE"
 
 OLDEST_SERVER: Final = (2, 11, 0)
 """Before it, a Direct Get answers one message and never says that it was the last."""
-
-LIVE_PREFIX: Final = "live."
-"""Before a stored event's subject, when the log republishes it."""
 
 _LOG_MESSAGE: Final = 65_536
 _STATE_MESSAGE: Final = 300_000
@@ -106,7 +104,7 @@ def log_config(settings: BridgeSettings) -> dict[str, Any]:
         subjects=["tenant.*.job.*.progress", "tenant.*.job.*.end.*"],
         max_msgs_per_subject=settings.log_events_per_job,
         max_msg_size=_LOG_MESSAGE,
-        republish={"src": ">", "dest": f"{LIVE_PREFIX}>"},
+        republish={"src": ">", "dest": f"{LIVE.decode()}>"},
     )
 
 
