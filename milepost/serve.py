@@ -1,4 +1,4 @@
-"""`milepost serve`: the hub and the bridge composed, in one process or several."""
+"""`milepost serve`: the hub, the bridge and the watchdog composed, in one process or several."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from milepost.verification import Verification
 
 if TYPE_CHECKING:
     from milepost_bridge.bridge import Bridge
+    from milepost_bridge.watchdog import Watchdog
     from milepost_hub.hub import Hub
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -50,6 +51,8 @@ class ServeSettings(NamedTuple):
     verification: Verification
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.AUTO
+    watchdog: bool = True
+    """Whether this process ends the runs of jobs that died: one of a group is enough, more do no harm."""
 
     @property
     def exit_seconds(self) -> float:
@@ -95,6 +98,14 @@ def serve(
         int,
         typer.Option("--workers", envvar="MILEPOST_WORKERS", min=1, help="Processes that share the port."),
     ] = 1,
+    watchdog: Annotated[
+        bool,
+        typer.Option(
+            "--watchdog/--no-watchdog",
+            envvar="MILEPOST_WATCHDOG",
+            help="End the runs of jobs whose process died, in one of the workers.",
+        ),
+    ] = True,
     log_level: Annotated[
         LogLevel,
         typer.Option("--log-level", envvar="MILEPOST_LOG_LEVEL", help="The least severe lines shown."),
@@ -116,7 +127,8 @@ def serve(
     with contextlib.ExitStack() as stack:
         if embedded:
             nats = stack.enter_context(_embedded(store_dir, embedded_port))
-        settings = ServeSettings(hub, _with_access(bridge, nats), nats, verification, log_level, log_format)
+        access = _with_access(bridge, nats)
+        settings = ServeSettings(hub, access, nats, verification, log_level, log_format, watchdog)
         listener = stack.enter_context(listen(hub.host, hub.port))
         announcement = _announcement(listener, nats, workers)
         if workers == 1:
@@ -194,8 +206,9 @@ def announce(line: str) -> None:
 
 @contextlib.asynccontextmanager
 async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIterator[Hub]:
-    """A hub that serves on `listener`, and the bridge that feeds it; ended in reverse order."""
+    """A hub that serves on `listener`, the bridge that feeds it, and the watchdog; ended in reverse order."""
     from milepost_bridge.bridge import Bridge
+    from milepost_bridge.watchdog import Watchdog
     from milepost_hub.hub import Hub
     from milepost_hub.token import Verifier
 
@@ -210,15 +223,33 @@ async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIte
         async with (
             Hub(settings.hub, verifier, listener) as hub,
             Bridge(settings.nats.url, hub, settings=settings.bridge) as bridge,
+            contextlib.AsyncExitStack() as stack,
         ):
             _export(hub, bridge)
+            if settings.watchdog:
+                _export_watchdog(hub, await stack.enter_async_context(Watchdog(settings.nats.url, settings.bridge)))
             yield hub
 
 
 def _export(hub: Hub, bridge: Bridge) -> None:
     """The bridge's counters among the hub's metrics."""
-    hub.metrics.count("milepost_bridge_messages", "What became of NATS messages.", "outcome", lambda: bridge.counts)
-    hub.metrics.gauge("milepost_bridge_connections", "Connections to NATS since the start.", lambda: bridge.connections)
+    count, gauge = hub.metrics.count, hub.metrics.gauge
+    count("milepost_bridge_messages", "What became of NATS messages.", "outcome", lambda: bridge.counts)
+    count(
+        "milepost_bridge_log_messages",
+        "What became of messages read from the log.",
+        "outcome",
+        lambda: bridge.log_counts,
+    )
+    count("milepost_bridge_fills", "Times a job's log was read behind its live path.", None, lambda: bridge.fills)
+    count("milepost_bridge_resets", "Times a job could not go on event by event.", None, lambda: bridge.resets)
+    gauge("milepost_bridge_connections", "Connections to NATS since the start.", lambda: bridge.connections)
+
+
+def _export_watchdog(hub: Hub, watchdog: Watchdog) -> None:
+    count, gauge = hub.metrics.count, hub.metrics.gauge
+    count("milepost_watchdog", "What became of beats and leases.", "outcome", lambda: watchdog.counts)
+    gauge("milepost_watchdog_jobs", "Jobs whose beats are waited for.", lambda: watchdog.watched)
 
 
 def run(settings: ServeSettings, listener: socket.socket, *, ready: Callable[[], None]) -> None:

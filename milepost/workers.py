@@ -62,6 +62,8 @@ class Worker:
     def start(self, settings: ServeSettings, listener: socket.socket) -> None:
         """Start its process."""
         self.news, theirs = _context.Pipe(duplex=False)
+        # one watches for all: it is started again when it ends, like every other
+        settings = settings._replace(watchdog=settings.watchdog and self.number == 1)
         self.process = _context.Process(
             target=_work, args=(settings, listener, theirs), name=f"milepost-worker-{self.number}"
         )

@@ -166,7 +166,10 @@ class Bridge:
 
     def _want(self, tenant: str) -> asyncio.Future[None] | None:
         if self._stored is None:
-            return None
+            # not up, so nobody need wait: it is subscribed to as soon as it is known where
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
         return self._connection.want(_everything_of(tenant, stored=self._stored))
 
     def _serves(self, tenant: str) -> bool:
