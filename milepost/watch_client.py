@@ -47,6 +47,8 @@ class WatchClient:
         self._on_raw = on_raw
         self._backoff = Backoff(first=FIRST_WAIT, most=LONGEST_WAIT)
         self._was_connected = False
+        # Where to go on after a reconnect: nothing that happened meanwhile is missed.
+        self._cursor: str | None = None
 
     async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
         """Every message, until the caller has enough. CommandError when coming back will not help."""
@@ -91,7 +93,7 @@ class WatchClient:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await connection.send(json.dumps({"action": "subscribe", "jobId": self._job, "id": _SUBSCRIBE}))
+            await connection.send(json.dumps(self._subscription()))
             async for text in connection:
                 message = self._read(text)
                 if message is None:
@@ -103,6 +105,7 @@ class WatchClient:
                     self._was_connected = True
                     self._backoff.reset()
                     self._on_link(Link.CONNECTED)
+                self._cursor = message.get("cursor") or self._cursor
                 yield message
         except ConnectionClosed as error:
             self._closed(error)
@@ -110,6 +113,10 @@ class WatchClient:
             self._check_code(connection.close_code, connection.close_reason)
         finally:
             await connection.close()
+
+    def _subscription(self) -> dict[str, Any]:
+        after = {} if self._cursor is None else {"after": self._cursor}
+        return {"action": "subscribe", "jobId": self._job, "id": _SUBSCRIBE, **after}
 
     def _closed(self, error: ConnectionClosed) -> None:
         if error.rcvd is not None:

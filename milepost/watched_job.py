@@ -73,16 +73,14 @@ class WatchedJob:
         match message.get("type"):
             case "job.progress":
                 return self._progress(message, now, at)
+            case "job.snapshot":
+                return self._snapshot(message.get("snapshot"), now)
             case "subscribed":
                 self.durable = bool(message.get("durable"))
                 return self._upstream(message.get("upstream", "up"))
             case "upstream":
                 return self._upstream(message.get("status"))
-            case "error":
-                return News([f"the hub says: {plain(str(message.get('message')))}"])
-            case "token.expiring":
-                return News(["the token expires soon"])
-        return News()
+        return News(_told(message))
 
     def _upstream(self, status: object) -> News:
         before, self.upstream = self.upstream, "up" if status == "up" else "down"
@@ -90,6 +88,20 @@ class WatchedJob:
             return News()
         said = "is back" if self.upstream == "up" else "is away: nothing arrives until it is back"
         return News([f"the hub's NATS {said}"])
+
+    def _snapshot(self, snapshot: Any, now: float) -> News:  # noqa: ANN401 - whatever the hub sent
+        """What the job amounts to by now, in place of whatever was known."""
+        try:
+            state = JobState.of_snapshot(self.job, snapshot)
+        except ValueError:
+            # what a newer hub may say is not ours to judge
+            return News()
+        self.state, self._run = state, state.run
+        self._rates.clear()
+        statuses = {node["nodeId"]: str(node.get("status")) for node in snapshot["nodes"]}
+        changed = [node for node, status in statuses.items() if self._statuses.get(node) != status]
+        self._statuses = statuses
+        return News(changed=changed, ended=state.ended and not state.will_retry)
 
     def _progress(self, message: dict[str, Any], now: float, at: datetime) -> News:
         try:
@@ -164,6 +176,18 @@ class WatchedJob:
             node.rate = rate.per_second(now) if counted else None
             node.left = rate.seconds_left(now, node.total if counted else 1.0)
         return node
+
+
+def _told(message: dict[str, Any]) -> list[str]:
+    """What a message says that has no part in the job's state."""
+    match message.get("type"):
+        case "job.gap":
+            return [f"some events cannot be had any more ({plain(str(message.get('reason')))})"]
+        case "error":
+            return [f"the hub says: {plain(str(message.get('message')))}"]
+        case "token.expiring":
+            return ["the token expires soon"]
+    return []
 
 
 def plain(text: str) -> str:

@@ -129,6 +129,25 @@ class JobState:
         state._truncated = parts["truncated"]
         return state
 
+    @classmethod
+    def of_snapshot(cls, job: str, snapshot: Mapping[str, Any]) -> Self:
+        """The state that a snapshot tells of, ready for the events behind its cursor. ValueError when it is none.
+
+        A snapshot does not say whether its fraction was given or came of the plan: one that the plan explains is the
+        plan's, and goes on with it.
+        """
+        try:
+            times = ("lastEventAt", "queuedAt", "startedAt", "endedAt")
+            parts = {"willRetry": False, "truncated": [], **snapshot, **{name: _read(snapshot[name]) for name in times}}
+            parts["nodes"] = [{**node, "at": _read(node.get("at"))} for node in snapshot["nodes"]]
+            state = cls.restored(job, snapshot["run"], parts)
+            state._fraction = None
+            if (planned := state._job_fraction()) is None or planned != parts["fraction"]:
+                state._fraction = parts["fraction"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no snapshot of a job: {error!r:.100}") from error
+        return state
+
     @property
     def name(self) -> str | None:
         """The job's name, for people."""
@@ -211,6 +230,7 @@ class JobState:
             **self.summary(stalled=stalled),
             **self._body(),
             "durable": durable,
+            **({"willRetry": True} if self._will_retry else {}),
         }
         return _fit(snapshot, MAX_SNAPSHOT)
 
@@ -352,6 +372,10 @@ def _done(node: dict[str, Any] | None) -> float:
         return 1.0
     fraction: float = node.get("fraction", 0.0)
     return fraction
+
+
+def _read(at: str | None) -> datetime | None:
+    return None if at is None else datetime.fromisoformat(at)
 
 
 def _time(at: datetime | None) -> str | None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from milepost_reporter.event import parse_event
+from milepost_reporter.state import JobState
 
 from milepost.watched_job import News, WatchedJob, plain
 
@@ -138,3 +140,29 @@ def test_no_message_of_a_hub_makes_it_fail(given_messages: list[dict[str, Any]])
 @given(st.text())
 def test_plain_text_is_safe_on_a_terminal(text: str) -> None:
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in plain(text))
+
+
+def test_a_snapshot_is_what_is_known_from_then_on() -> None:
+    """Of a job that began before: its nodes, its fraction by the plan, and its end when it has one."""
+    state = JobState("1")
+    state.apply(parse_event(b'{"kind":"plan","data":{"nodes":[{"nodeId":1},{"nodeId":2}]}}'), AT)
+    state.apply(parse_event(b'{"nodeId":1,"status":"completed"}'), AT)
+    job = WatchedJob("1")
+    take(job, 0, nodeId=9, status="running")
+    news = job.take({"type": "job.snapshot", "jobId": 1, "snapshot": state.snapshot(), "cursor": "1-1"}, 1, AT)
+    assert (news.changed, news.ended) == ([1], False)
+    assert [(node.id, node.status) for node in job.nodes(1)] == [(1, "completed"), (2, "idle")]
+    assert job.fraction_left(1)[0] == 0.5
+    take(job, 2, nodeId=2, status="completed")
+    assert job.fraction_left(2)[0] == 1
+    state.apply(parse_event(b'{"status":"failed"}'), AT)
+    assert job.take({"type": "job.snapshot", "snapshot": state.snapshot()}, 3, AT).ended
+
+
+@pytest.mark.parametrize("snapshot", [None, 1, {}, {"nodes": 1}, {"status": "running"}])
+def test_a_snapshot_that_is_none_changes_nothing(snapshot: object) -> None:
+    """A newer hub may speak another language."""
+    job = WatchedJob("1")
+    take(job, 0, nodeId=9, status="running")
+    job.take({"type": "job.snapshot", "jobId": 1, "snapshot": snapshot}, 1, AT)
+    assert [node.id for node in job.nodes(1)] == [9]
