@@ -23,3 +23,8 @@ class SecureClient(Client):
                 self._transport.close()  # type: ignore[no-untyped-call]
             raise Error("the server offers no TLS")
         await super()._process_info(info, initial_connection)
+
+    @property
+    def has_jetstream(self) -> bool:
+        """Whether the server that it is connected to has JetStream."""
+        return bool(self._server_info.get("jetstream"))

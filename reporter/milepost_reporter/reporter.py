@@ -487,10 +487,14 @@ class Reporter:
 
     def _new_sender(self) -> Sender:
         assert self._settings is not None  # noqa: S101 - nothing is sent when disabled
-        link = Link(self._settings, self.id, self._outbox, self._sample)
+        link = Link(self._settings, self.id, self._outbox, self._sample, self._speaks, owner=self._owner)
         link.start()
         process.close_with_process()
         return link
+
+    def _speaks(self) -> bool:
+        """Whether this reporter has told the job's start: who begins it has promised to end it."""
+        return self._owner and self._begun
 
     def _full(self) -> None:
         self._warn("full", "more events than can be kept while NATS does not take them: some are dropped")

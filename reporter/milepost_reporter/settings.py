@@ -58,6 +58,9 @@ class Settings:
     unreachable_timeout: float = 1.0
     """How long it may take while NATS is not."""
 
+    lease: float = 30.0
+    """A job that has begun and is not heard of for so long is declared lost; 0 promises nothing."""
+
     max_events: int = 10_000
     """Events kept while they cannot be sent."""
 
@@ -84,7 +87,7 @@ class Settings:
         _check_count("run", self.run, most=_MAX_RUN)
         for name in ("max_events", "max_bytes", "window_events", "window_bytes"):
             _check_count(name, getattr(self, name))
-        for name in ("interval", "close_timeout", "unreachable_timeout", "reconnect_wait"):
+        for name in ("interval", "close_timeout", "unreachable_timeout", "reconnect_wait", "lease"):
             _check_seconds(name, getattr(self, name), zero=True)
         for name in ("connect_timeout", "ping_interval"):
             _check_seconds(name, getattr(self, name), zero=False)
@@ -194,6 +197,7 @@ _OPTIONAL: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "MILEPOST_INTERVAL": ("interval", float),
     "MILEPOST_CLOSE_TIMEOUT": ("close_timeout", float),
     "MILEPOST_UNREACHABLE_TIMEOUT": ("unreachable_timeout", float),
+    "MILEPOST_LEASE_SECONDS": ("lease", float),
     "MILEPOST_MAX_EVENTS": ("max_events", int),
     "MILEPOST_MAX_BYTES": ("max_bytes", int),
 }

@@ -1,4 +1,4 @@
-"""What has been sent and is not yet known to have arrived (sans-I/O).
+"""What has been numbered to be sent and is not yet known to have arrived (sans-I/O).
 
 Everything in it is sent again, in order, over the next connection; a reader drops what it has by the number.
 """
@@ -13,6 +13,8 @@ class Sent(NamedTuple):
     number: int
     subject: str
     payload: bytes
+    end: bool = False
+    """Whether it is the job's end, which is sent when everything before it has arrived."""
 
 
 class Window:
@@ -23,9 +25,9 @@ class Window:
         self._max_bytes = max_bytes
         self._sent: deque[Sent] = deque()
         self._bytes = 0
-        # The number of the last event sent.
+        # The number of the last event added.
         self.last = 0
-        # The number of the last event known to have arrived.
+        # The number of the last event known to have arrived, with all before it.
         self.confirmed = 0
 
     def __len__(self) -> int:
@@ -33,27 +35,36 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more events may be sent."""
+        """How many more events may be added."""
         return self._max_events - len(self._sent) if self.room_bytes > 0 else 0
 
     @property
     def room_bytes(self) -> int:
-        """How many more bytes may be sent. The last event may go over, so that any event fits some time."""
+        """How many more bytes may be added. The last event may go over, so that any event fits some time."""
         return self._max_bytes - self._bytes
 
-    def add(self, subject: str, payload: bytes) -> Sent:
+    def add(self, subject: str, payload: bytes, *, end: bool = False) -> Sent:
         """Give the next event its number, before it is sent."""
         self.last += 1
-        sent = Sent(self.last, subject, payload)
+        sent = Sent(self.last, subject, payload, end)
         self._sent.append(sent)
         self._bytes += len(payload)
         return sent
 
-    def confirm(self, number: int) -> None:
-        """Everything up to `number` has arrived."""
-        self.confirmed = max(self.confirmed, min(number, self.last))
+    def at(self, number: int) -> Sent | None:
+        """The event of that number, when it is in the window."""
+        index = number - self.confirmed - 1
+        return self._sent[index] if 0 <= index < len(self._sent) else None
+
+    def confirm(self, number: int) -> list[Sent]:
+        """Everything up to `number` has arrived: those events that were not known to."""
+        arrived = []
         while self._sent and self._sent[0].number <= number:
-            self._bytes -= len(self._sent.popleft().payload)
+            sent = self._sent.popleft()
+            self._bytes -= len(sent.payload)
+            self.confirmed = sent.number
+            arrived.append(sent)
+        return arrived
 
     def unconfirmed(self) -> list[Sent]:
         """What has to be sent again over a new connection, in order."""

@@ -26,10 +26,13 @@ class Received(NamedTuple):
 
 
 class Subscriber:
-    """Receives `tenant.<tenant>.>` from when `with` is entered, into `messages`."""
+    """Receives `tenant.<tenant>.>` from when `with` is entered: events into `messages`."""
 
     def __init__(self, url: str, tenant: str, messages: list[Received] | None = None) -> None:
         self.messages: list[Received] = [] if messages is None else messages
+        # Beats and state records, which are no events.
+        self.beats: list[Received] = []
+        self.records: list[Received] = []
         self._url = urlsplit(url)
         self._subject = f"tenant.{tenant}.>"
         self._socket: socket.socket
@@ -96,7 +99,15 @@ class Subscriber:
             body = self._stream.read(int(words[-1]) + 2)
             size = int(words[-2]) if words[0] == b"HMSG" else 0
             if len(body) == int(words[-1]) + 2:
-                self.messages.append(_received(words[1].decode(), body[:size].decode(), body[size:-2]))
+                self._keep(_received(words[1].decode(), body[:size].decode(), body[size:-2]))
+
+    def _keep(self, message: Received) -> None:
+        if message.subject.endswith(".alive"):
+            self.beats.append(message)
+        elif ".state." in message.subject:
+            self.records.append(message)
+        else:
+            self.messages.append(message)
 
 
 def _received(subject: str, head: str, payload: bytes) -> Received:

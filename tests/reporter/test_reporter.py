@@ -556,12 +556,13 @@ def test_credentials(tmp_path: Path, tenant: str) -> None:
         f"""authorization {{ users: [
             {{user: hub, password: all}}
             {{user: job, password: secret, permissions: {{
-                publish: ["tenant.{tenant}.job.*.progress", "tenant.{tenant}.job.*.end.*"]
+                publish: ["tenant.{tenant}.job.*.progress", "tenant.{tenant}.job.*.end.*",
+                          "tenant.{tenant}.job.*.alive"]
                 subscribe: ["_MY.>"]
             }}}}
         ] }}"""
     )
-    with NatsServer(config=config) as server:
+    with NatsServer(config=config, jetstream=False) as server:
         hub = server.url.replace("://", "://hub:all@")
         with Subscriber(hub, tenant) as subscriber:
             with reporter(server, tenant, user="job", password="secret", inbox_prefix="_MY") as job:
@@ -577,7 +578,7 @@ def test_credentials(tmp_path: Path, tenant: str) -> None:
 def test_a_wrong_password_is_warned_of_once(tmp_path: Path, tenant: str, caplog: pytest.LogCaptureFixture) -> None:
     config = tmp_path / "auth.conf"
     config.write_text("authorization { token: right }")
-    with NatsServer(config=config) as server:
+    with NatsServer(config=config, jetstream=False) as server:
         caplog.set_level("INFO")
         with reporter(server, tenant, token="wrong", reconnect_wait=0.01) as job:
             eventually(lambda: "authorization" in caplog.text.lower())
@@ -590,7 +591,7 @@ def test_a_wrong_password_is_warned_of_once(tmp_path: Path, tenant: str, caplog:
 def test_a_missing_permission_is_told(tmp_path: Path, tenant: str, caplog: pytest.LogCaptureFixture) -> None:
     config = tmp_path / "auth.conf"
     config.write_text('authorization { users: [{user: job, password: secret, permissions: {publish: ["other.>"]}}] }')
-    with NatsServer(config=config) as server:
+    with NatsServer(config=config, jetstream=False) as server:
         with reporter(server, tenant, user="job", password="secret") as job:
             for _ in range(50):
                 job.log("x")

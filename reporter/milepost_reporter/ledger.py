@@ -1,0 +1,81 @@
+"""What a reporter's events amount to, and when its record is due (sans-I/O).
+
+A record goes out after the first events, at most every two seconds while there is news, and at once when the
+job's own status has changed. One that is not acknowledged is written again.
+"""
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from milepost_reporter.acks import STALL, Arrived
+from milepost_reporter.event import BadEvent, parse_event
+from milepost_reporter.record import SUMMARY_HEADER, summary_header, write_record
+from milepost_reporter.state import JobState
+
+APART: Final = 2.0
+"""Seconds between two records, unless the job's status has changed."""
+
+
+class Writing(NamedTuple):
+    """A record to be published, under its own number."""
+
+    number: int
+    payload: bytes
+    summary: dict[str, str]
+
+
+class Ledger:
+    """One reporter's record in the making. `moment` is always a monotonic clock's."""
+
+    def __init__(self, job: str, run: int, *, owner: bool) -> None:
+        self._state = JobState(job)
+        self._run = run
+        self._owner = owner
+        self._count = 0
+        self._seq = 0
+        self._news = False
+        self._urgent = True
+        self._written_at = 0.0
+        self._written = 0
+        self._acknowledged = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last record has everything and has been acknowledged."""
+        return not self._news and self._acknowledged == self._written
+
+    def take(self, arrived: Arrived) -> None:
+        """Count an event, in order."""
+        sent, seq, kept = arrived
+        self._count = sent.number
+        self._seq = seq or self._seq
+        if not kept:
+            return
+        try:
+            event = parse_event(sent.payload)
+        except BadEvent:  # what another's payload says in its own way is for its readers
+            return
+        before = self._state.status
+        self._state.apply(event, event.at or datetime.now(UTC), self._run)
+        self._news = True
+        self._urgent = self._urgent or self._state.status != before
+
+    def due(self, moment: float) -> float | None:
+        """When the record is to be written; None while there is nothing to write."""
+        if not self._seq or self.settled:
+            return None
+        if self._news:
+            return moment if self._urgent else self._written_at + APART
+        return self._written_at + STALL
+
+    def write(self, moment: float, lease: float | None) -> Writing:
+        """The record as of now. `lease`: seconds within which the next beat is promised, or None."""
+        payload = write_record(self._state, count=self._count, seq=self._seq, owner=self._owner, lease=lease)
+        self._news = self._urgent = False
+        self._written_at = moment
+        self._written += 1
+        return Writing(self._written, payload, {SUMMARY_HEADER: summary_header(self._state)})
+
+    def acknowledged(self, number: int) -> None:
+        """The record of this number is kept."""
+        self._acknowledged = max(self._acknowledged, number)
