@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 MEMBERS := reporter hub bridge
 
-.PHONY: help setup demo test lint types wheels bench clean
+.PHONY: help setup demo test lint types wheels bench chaos clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ wheels: setup ## build the wheels, install them into an empty environment, run t
 
 bench: setup ## measure against nats-server's gateway, websockets.broadcast and FastAPI (BENCH_ARGS=--quick)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+chaos: setup ## kill, cut and overload everything and count what readers get (CHAOS_ARGS=--quick)
+	$(BIN)/python -m chaos $(CHAOS_ARGS)
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.build benchmarks/results

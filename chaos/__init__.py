@@ -1,0 +1,1 @@
+"""Milepost under faults, checking itself: `python -m chaos`."""
