@@ -28,8 +28,15 @@ HOSTILE: list[Message] = [
 ]
 
 
-async def connected(server: NatsServer, messages: list[Message]) -> WireClient:
-    client = WireClient(lambda *message: messages.append(message[:3]))
+async def connected(
+    server: NatsServer, messages: list[Message], replies: list[bytes | None] | None = None
+) -> WireClient:
+    def on_message(subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> None:
+        messages.append((subject, payload, headers))
+        if replies is not None:
+            replies.append(reply)
+
+    client = WireClient(on_message)
     await client.connect(server.url, allow_reconnect=False)
     await client.subscribe("wire.>")
     await eventually_async(lambda: not client.pending_data_size)
@@ -41,13 +48,15 @@ async def connected(server: NatsServer, messages: list[Message]) -> WireClient:
 async def test_whatever_is_published_arrives_and_so_does_the_next(shared_nats: NatsServer, message: Message) -> None:
     """No bytes in a subject, a reply, a header or a payload end the reading."""
     messages: list[Message] = []
-    client = await connected(shared_nats, messages)
+    replies: list[bytes | None] = []
+    client = await connected(shared_nats, messages, replies)
     subject, payload, headers = message
     with BarePublisher(shared_nats.port) as publisher:
         assert publisher.publish(subject, payload, headers, reply=b"re\xffply\x0b")
         assert publisher.publish(b"wire.next", b"next")
     await eventually_async(lambda: len(messages) == 2)
     assert messages == [message, (b"wire.next", b"next", None)]
+    assert replies == [b"re\xffply\x0b", None]
     assert client.is_connected
     await client.close()
 
@@ -72,6 +81,61 @@ async def test_a_server_without_tls_is_told_no_secret(shared_nats: NatsServer) -
     await client.close()
 
 
+async def test_what_is_sent_arrives_as_it_was_meant(shared_nats: NatsServer) -> None:
+    """With and without a reply, with and without headers, text beyond ASCII too."""
+    messages: list[Message] = []
+    replies: list[bytes | None] = []
+    client = await connected(shared_nats, messages, replies)
+    assert client.send("wire.bare", b"1", "", None)
+    assert client.send("wire.reply", b"\x00\xff", "in.box", None)
+    assert client.send("wire.fields", b"", "in.box", {"A": "b", "C": "wört"})
+    await eventually_async(lambda: len(messages) == 3)
+    assert messages == [
+        (b"wire.bare", b"1", None),
+        (b"wire.reply", b"\x00\xff", None),
+        (b"wire.fields", b"", "NATS/1.0\r\nA: b\r\nC: wört\r\n\r\n".encode()),
+    ]
+    assert replies == [None, b"in.box", b"in.box"]
+    await client.close()
+    assert not client.send("wire.closed", b"", "", None)
+
+
+@pytest.mark.parametrize(
+    ("subject", "payload", "reply", "headers"),
+    [
+        ("", b"", "", None),
+        ("a b", b"", "", None),
+        ("a\r\nPUB b 0", b"", "", None),
+        ("a", b"", "b c", None),
+        ("a", b"", "", {"A": "b\r\nC: d"}),
+        ("a", b"", "", {"A:": "b"}),
+        ("a", b"", "", {"": "b"}),
+        ("a", bytes(2**20 + 1), "", None),
+    ],
+)
+async def test_what_would_say_something_else_is_not_sent(
+    shared_nats: NatsServer, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
+) -> None:
+    """Nobody's text becomes a command or another header, and the connection is not risked for what is too large."""
+    client = await connected(shared_nats, [])
+    with pytest.raises(ValueError, match=r"not a|max_payload"):
+        client.send(subject, payload, reply, headers)
+    assert client.is_connected
+    await client.close()
+
+
+async def test_a_server_that_does_not_read_fills_no_memory(nats_server: NatsServer) -> None:
+    """What waits to be written is bounded; beyond, it is not taken."""
+    client = await connected(nats_server, [])
+    nats_server.pause()
+    taken = 0
+    while client.send("wire.much", bytes(2**19), "", None):
+        taken += 1
+    assert 0 < taken < 20
+    nats_server.resume()
+    await client.close()
+
+
 names = st.binary(min_size=1, max_size=10).filter(lambda name: not set(name) & set(b" \t\r\n"))
 messages = st.lists(
     st.tuples(names, st.binary(max_size=40), st.none() | st.binary(min_size=1, max_size=20), st.booleans()),
@@ -83,7 +147,7 @@ messages = st.lists(
 async def test_the_stream_may_be_cut_anywhere(
     sent: list[tuple[bytes, bytes, bytes | None, bool]], cuts: list[int]
 ) -> None:
-    """However the bytes arrive, the same messages come out, in order."""
+    """However the bytes arrive, the same messages come out, in order, with their replies."""
     stream = b""
     for subject, payload, headers, reply in sent:
         words = b"%b 1%b" % (subject, b" reply" if reply else b"")
@@ -93,13 +157,13 @@ async def test_the_stream_may_be_cut_anywhere(
             sizes = len(headers), len(headers) + len(payload)
             stream += b"HMSG %b %d %d\r\n%b%b\r\n" % (words, *sizes, headers, payload)
         stream += b"+OK\r\n"
-    got: list[Message] = []
+    got: list[tuple[bytes, bytes, bytes | None, bytes | None]] = []
     parser = WireClient(lambda *message: got.append(message))._ps
     for cut in cuts:
         await parser.parse(stream[:cut])
         stream = stream[cut:]
     await parser.parse(stream)
-    assert got == [message[:3] for message in sent]
+    assert got == [(*message, b"reply" if reply else None) for *message, reply in sent]
 
 
 @pytest.mark.parametrize("line", [b"MSG a", b"MSG a 1 x", b"HMSG a 1 9 3", b"HMSG a 1 -1 3", b"MSG a 1 -5", b"HELLO"])

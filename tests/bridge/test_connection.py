@@ -221,6 +221,23 @@ async def test_a_refused_subscription_is_told(tmp_path: Path, caplog: pytest.Log
             await up(it)
 
 
+async def test_it_publishes_while_it_is_connected(nats_server: NatsServer) -> None:
+    """It says what the server is, and takes nothing while there is none."""
+    async with line(nats_server.url) as it:
+        assert not it.connection.publish("out.x", b"early")
+        assert it.connection.server_info == {}
+        it.connection.want("out.>")
+        await up(it)
+        assert it.connection.server_info["jetstream"] is True
+        assert it.connection.publish("out.x", b"1", "re.ply", {"A": "b"})
+        await it.has(1)
+        nats_server.kill()
+        await eventually_async(lambda: not it.connection.up)
+        assert not it.connection.publish("out.x", b"late")
+        assert it.connection.server_info == {}
+    assert it.messages == [b"1"]
+
+
 async def test_tls_with_a_private_authority(tmp_path: Path) -> None:
     """`ca` trusts the server's certificate and nothing else does."""
     write_certificate(tmp_path)
