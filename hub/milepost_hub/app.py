@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from milepost_hub.jobs_api import jobs_router
 from milepost_hub.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def make_app(hub: Hub) -> FastAPI:
 
     @app.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready, and why"}})
     async def readyz(response: Response) -> Readiness:
-        """NATS is reachable."""
+        """NATS is reachable; `reason` says why the hub is not ready, or has no job log."""
         readiness = _readiness(hub)
         if readiness.status != "ready":
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -96,12 +97,14 @@ def make_app(hub: Hub) -> FastAPI:
         """What is counted, in Prometheus' text format."""
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE)
 
+    app.include_router(jobs_router(hub))
     return app
 
 
 def _readiness(hub: Hub) -> Readiness:
     if hub.up:
-        return Readiness(status="ready", upstream="up", durable=hub.durable)
+        why = None if hub.durable else "there is no job log (JetStream): clients see events live, and none from before"
+        return Readiness(status="ready", upstream="up", durable=hub.durable, reason=why)
     why = "the hub's source of events (NATS) is out of reach; it tries again by itself"
     return Readiness(status="not ready", upstream="down", durable=hub.durable, reason=why)
 

@@ -32,12 +32,16 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from milepost_hub import message
+from milepost_hub.action import MessageId
 from milepost_hub.channel import Batch, Channel
 from milepost_hub.close import CloseCode
-from milepost_hub.errors import KeysNotReady, TokenError
+from milepost_hub.delivery import Delivery
+from milepost_hub.errors import ActionError, BadCursor, KeysNotReady, TokenError
 from milepost_hub.frame import text_frame
+from milepost_hub.grant import Grant
 from milepost_hub.liveness import Due, Liveness
 from milepost_hub.outbox import Outbox
+from milepost_hub.replay import Wish
 from milepost_hub.session import Attach, Close, Detach, Effect, Enter, Reply, Session, Verify
 
 if TYPE_CHECKING:
@@ -63,10 +67,14 @@ class Connection(asyncio.Protocol):
     """One client. Made by uvicorn for every upgrade; the hub holds the subscriptions."""
 
     __slots__ = (
+        "_drained",
         "_events",
         "_fragments",
         "_hub",
+        "_paging",
+        "_paging_bytes",
         "_pong",
+        "_replays",
         "_sending",
         "_sending_bytes",
         "_uvicorn_connections",
@@ -93,6 +101,11 @@ class Connection(asyncio.Protocol):
         self._sending = 0
         self._sending_bytes = 0
         self._wake = 0
+        # Replays in progress; whether the last write was a piece of one, and what was left of it when last looked at.
+        self._replays = 0
+        self._paging = False
+        self._paging_bytes = 0
+        self._drained: asyncio.Future[None] | None = None
         self.session = Session(hub.settings, time.time())
         self.liveness = Liveness(hub.settings, time.monotonic())
         self.channels: dict[str, tuple[Channel, ...]] = {}
@@ -133,6 +146,7 @@ class Connection(asyncio.Protocol):
         self._wake = -1
         self.session.close(CloseCode.GOING_AWAY)
         self._hub.left(self)
+        self._tell_drained()
         self.owed = None
         if self.outbox is not None:
             self.outbox.clear()
@@ -149,6 +163,7 @@ class Connection(asyncio.Protocol):
             return
         self.liveness.unstuck(time.monotonic())
         self._sending = 0
+        self._paging = False
         if self._pong is not None:
             pong, self._pong = self._pong, None
             self._write(Frame(Opcode.PONG, pong).serialize(mask=False))
@@ -156,6 +171,8 @@ class Connection(asyncio.Protocol):
             data, messages = self.outbox.take()
             self._sending, self._sending_bytes = messages, len(data)
             self._write(data)
+        if self._writable:
+            self._tell_drained()
 
     def shutdown(self) -> None:
         """uvicorn is going down: come back elsewhere, when it is this client's turn."""
@@ -193,6 +210,59 @@ class Connection(asyncio.Protocol):
         self._sending_bytes = len(data)
         self._write(data)
 
+    @property
+    def grant(self) -> Grant | None:
+        """What the client may do."""
+        return self.session.grant
+
+    @property
+    def _writable(self) -> bool:
+        return self.liveness.stuck_since is None and not self.outbox
+
+    def give(self, batch: Batch) -> None:
+        """Write a piece of a replay. It does not count as pressure."""
+        if self._wire.state is not OPEN:
+            return
+        self.liveness.last_sent = time.monotonic()
+        self._sending, self._sending_bytes = 0, len(batch.data)
+        # Set before the write: it may pause us while it runs.
+        self._paging, self._paging_bytes = True, len(batch.data)
+        self._write(batch.data)
+        if self.liveness.stuck_since is None:
+            self._paging = False
+
+    async def drained(self) -> None:
+        """Wait until the client has taken all it was given."""
+        while not self._writable:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            # Shielded: other replays of this client wait for the same.
+            await asyncio.shield(self._drained)
+
+    def _tell_drained(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def replaying(self, count: int) -> None:
+        """So many more replays have begun, or ended."""
+        self._replays += count
+        self.liveness.patient = self._replays > 0
+        if self.liveness.stuck_since is not None and not self._replays:
+            self.liveness.stuck_since = time.monotonic()
+            self._schedule()
+
+    def tell(self, delivery: Delivery) -> None:
+        """Send a message of the hub's own."""
+        self.send(delivery.frame)
+
+    def subscribed(self, topic: str, *, durable: bool, up: bool, id: MessageId) -> None:
+        """Answer that a subscription is in effect."""
+        self.send(text_frame(message.subscribed(topic, durable=durable, up=up, id=id)))
+
+    def ended(self, topic: str, cursor: str | None) -> None:
+        """A job has ended; the client may watch it for another run."""
+
     def send(self, frame: bytes) -> None:
         """Send one frame of the hub's own, behind everything that waits."""
         if self._wire.state is not OPEN:
@@ -216,14 +286,27 @@ class Connection(asyncio.Protocol):
                 case Verify(token, id):
                     self._verify(token, id, told=True)
                 case Enter(tenant):
-                    self._hub.enter(self, tenant)
-                case Attach(topic, mode, id):
-                    self._hub.subscribe(self, topic, latest=mode == "latest", id=id)
+                    self._enter(tenant)
+                case Attach(topic, mode, id, after):
+                    self._attach(Wish(topic, after, mode == "latest", id))
                 case Detach(topic):
                     self._hub.unsubscribe(self, topic)
                 case Close(code):
                     self._close(code)
         self._schedule()
+
+    def _enter(self, tenant: str) -> None:
+        if (why := self._hub.enter(self, tenant)) is not None:
+            # Its grant is taken back, so that leaving does not count it out.
+            self.session.grant = None
+            self.perform(self.session.crowded(why))
+
+    def _attach(self, wish: Wish) -> None:
+        try:
+            self._hub.subscribe(self, wish)
+        except BadCursor as bad:
+            refused = ActionError("bad_cursor", str(bad), wish.id)
+            self.perform(self.session.not_attached(refused, wish.topic, watching=wish.topic in self.channels))
 
     def woken(self, slot: int) -> None:
         """A slot of the wheel has come up: see what time has brought, if it is the newest one asked for."""
@@ -243,7 +326,7 @@ class Connection(asyncio.Protocol):
     @property
     def held(self) -> tuple[int, int]:
         """Messages and bytes that wait for this client, the transport's buffer included."""
-        waiting = self.transport.get_write_buffer_size()
+        waiting = 0 if self._paging else self.transport.get_write_buffer_size()
         outbox = self.outbox
         messages = 0
         if waiting:
@@ -461,6 +544,14 @@ class Connection(asyncio.Protocol):
         self.perform(self.session.passed(settings, time.time()))
 
     def _give_up(self, due: Due) -> None:
+        if due is Due.STUCK and self.liveness.patient and self._wire.state is OPEN:
+            left = self.transport.get_write_buffer_size()
+            if self._paging and left < self._paging_bytes:
+                # It reads, slowly: that is what a replay waits for.
+                self._paging_bytes = left
+                self.liveness.stuck_since = time.monotonic()
+                return
+            due = Due.DEAD
         if self._wire.state is OPEN and due is Due.STUCK:
             # It has not read for the whole write wait: say why, in case it does after all, and wait once more.
             self.close(CloseCode.TOO_SLOW)

@@ -14,7 +14,8 @@ import asyncio
 from time import monotonic
 
 from milepost_hub.channel import Batch, Channel
-from milepost_hub.connection import Connection
+from milepost_hub.client import Client
+from milepost_hub.event import Event
 from milepost_hub.pace import Pace
 
 # Clocks of event loops tick in milliseconds: a flush may start a little early, rather than a turn of the loop late.
@@ -35,9 +36,13 @@ class Fanout:
         self.deliveries = 0
         self.flushes = 0
 
-    def append(self, channel: Channel, payload: bytes, key: str | None, tail: bytes = b"}") -> None:
-        """Owe a message to a channel's subscribers, and see that they get it soon."""
-        channel.append(payload, key, tail)
+    def append(self, channel: Channel, event: Event) -> None:
+        """Owe an event to a channel's subscribers, and see that they get it soon."""
+        channel.append(event)
+        self.owes(channel)
+
+    def owes(self, channel: Channel) -> None:
+        """Something was appended to a channel."""
         if not channel.dirty:
             channel.dirty = True
             self._dirty.append(channel)
@@ -85,9 +90,9 @@ class Fanout:
         self._pace.flushed(started, monotonic(), deliveries / len(owed) if owed else 0)
 
     @staticmethod
-    def _share_out(dirty: list[Channel]) -> tuple[int, list[Connection]]:
+    def _share_out(dirty: list[Channel]) -> tuple[int, list[Client]]:
         deliveries = 0
-        owed: list[Connection] = []
+        owed: list[Client] = []
         for channel in dirty:
             batch = channel.take()
             deliveries += len(batch.frames) * len(channel.subscribers)

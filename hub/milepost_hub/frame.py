@@ -21,3 +21,9 @@ def text_frame(payload: bytes) -> bytes:
     if size < 65_536:  # noqa: PLR2004
         return _MEDIUM(_FIN_TEXT, 126, size) + payload
     return _LONG(_FIN_TEXT, 127, size) + payload
+
+
+def text_of(frame: bytes) -> bytes:
+    """Return the text in one of these frames."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]  # noqa: PLR2004 - the figures of section 5.2

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol on h11, with the bytes behind an upgrade passed on and the query kept out of the log.
+"""uvicorn's HTTP protocol on h11, with the bytes behind an upgrade passed on, and the query kept out of the log.
 
 A client may send its first frame in the TCP segment of its handshake. uvicorn re-creates the upgrade request for the
 WebSocket protocol and drops what h11 has read beyond it; such a frame would be lost without a trace.
@@ -7,8 +7,10 @@ WebSocket protocol and drops what h11 has read beyond it; such a frame would be 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import Any
+import socket
+from typing import Any, Protocol
 
 import h11
 from uvicorn.config import Config
@@ -27,6 +29,25 @@ _access_logger = logging.getLogger("milepost.hub.access")
 _access_logger.addFilter(_without_query)
 
 
+PROTOCOL = "milepost.protocol"
+"""Where a request's `state` has the protocol that read it."""
+
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+_UNSENT = 16 * 1024
+
+
+class StreamOf(Protocol):
+    """A response without an end of its own."""
+
+    def lost(self) -> None:
+        """The client has gone."""
+        ...
+
+    def leave(self) -> None:
+        """The server is going down: end when it is this client's turn."""
+        ...
+
+
 class HttpProtocol(H11Protocol):
     """For uvicorn's `http=`."""
 
@@ -37,7 +58,8 @@ class HttpProtocol(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, {**app_state, PROTOCOL: self}, _loop)
+        self._stream: StreamOf | None = None
         self.access_logger = _access_logger
         self.access_log = config.access_log
 
@@ -48,3 +70,33 @@ class HttpProtocol(H11Protocol):
         protocol = self.transport.get_protocol()
         if trailing and protocol is not self and not self.transport.is_closing():
             protocol.data_received(trailing)  # type: ignore[attr-defined]  # ours, or uvicorn's: both read bytes
+
+    def begin_stream(self, stream: StreamOf) -> None:
+        """From now on the transport keeps nothing that it cannot send, and the stream hears of the connection's end."""
+        self._stream = stream
+        if self.transport.is_closing():
+            stream.lost()
+            return
+        self.transport.set_write_buffer_limits(high=0)
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):  # a system without it only buffers more
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
+
+    def end_stream(self) -> None:
+        """The stream is over; the connection may serve another request."""
+        self._stream = None
+        if not self.transport.is_closing():
+            self.transport.set_write_buffer_limits()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell a stream that its client has gone."""
+        super().connection_lost(exc)
+        if self._stream is not None:
+            self._stream.lost()
+
+    def shutdown(self) -> None:
+        """Have a stream end in good order."""
+        super().shutdown()
+        if self._stream is not None:
+            self._stream.leave()

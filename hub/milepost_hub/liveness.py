@@ -22,7 +22,7 @@ class Due(Enum):
 class Liveness:
     """The clocks of one connection. Times are seconds on one monotonic clock."""
 
-    __slots__ = ("_pinged", "last_pong", "last_sent", "next_ping", "stuck_since")
+    __slots__ = ("_pinged", "last_pong", "last_sent", "next_ping", "patient", "stuck_since")
 
     def __init__(self, settings: HubSettings, now: float) -> None:
         self.last_pong = now
@@ -32,12 +32,14 @@ class Liveness:
         self._pinged = now
         self.stuck_since: float | None = None
         """Since when the transport takes nothing, as told by `pause_writing`; None while it does."""
+        self.patient = False
+        """The client reads a replay at its own speed: it may be stuck for as long as it may be without a pong."""
 
     def check(self, settings: HubSettings, now: float) -> list[Due]:
         """What is due now; a failure comes alone. A ping or heartbeat told of counts as sent."""
         if self.stuck_since is not None:
             # Whoever does not read gets neither ping nor heartbeat: they would only pile up.
-            return [Due.STUCK] if now >= self.stuck_since + settings.write_wait else []
+            return [Due.STUCK] if now >= self._stuck_until(settings, self.stuck_since) else []
         if now >= self._dead_at(settings):
             return [Due.DEAD]
         due = []
@@ -59,12 +61,15 @@ class Liveness:
     def next_check(self, settings: HubSettings) -> float:
         """When there may be something due again."""
         if self.stuck_since is not None:
-            return self.stuck_since + settings.write_wait
+            return self._stuck_until(settings, self.stuck_since)
         return min(
             self.next_ping,
             self.last_sent + settings.heartbeat_interval,
             self._dead_at(settings),
         )
+
+    def _stuck_until(self, settings: HubSettings, since: float) -> float:
+        return since + (settings.pong_timeout if self.patient else settings.write_wait)
 
     def _dead_at(self, settings: HubSettings) -> float:
         # Only a ping can be left without a pong: who was stuck when one was due has yet to get it.

@@ -6,23 +6,55 @@ import json
 from datetime import UTC, datetime
 
 from milepost_hub.action import ALL_JOBS, MessageId
-from milepost_hub.event import Event
 from milepost_hub.job_id import write_job_id
+from milepost_hub.job_log import Gap, Snapshot
 
 _LAST = 253_402_300_799.0
 """The end of the year 9999, the last that RFC 3339 can write; a token's `exp` may be that, and leeway comes on top."""
 
 
 def progress_head(job: str) -> bytes:
-    """What stands before the payload of a `job.progress`; behind it stands `progress_tail`."""
+    """What stands before the payload of a `job.progress`; see `delivery`."""
     return b'{"type":"job.progress","jobId":%b,"payload":' % write_job_id(job)
 
 
-def progress_tail(event: Event) -> bytes:
-    """What stands behind the payload: its place in the log, if there is one."""
-    if event.cursor is None:
-        return b"}"
-    return b',"cursor":"%b","at":"%b"}' % (event.cursor.encode(), (event.at or "").encode())
+def gap(job: str, gap: Gap) -> bytes:
+    """Events that were asked for cannot be had; a snapshot follows."""
+    places = {"from": gap.start, "to": gap.to}
+    return _message("job.gap", None, job, reason=gap.reason, **{name: at for name, at in places.items() if at})
+
+
+def snapshot(job: str, snapshot: Snapshot) -> bytes:
+    """What a job amounts to, and from where its events go on."""
+    head = b'{"type":"job.snapshot","jobId":%b,"snapshot":%b' % (write_job_id(job), snapshot.json)
+    if snapshot.cursor is None:
+        return head + b"}"
+    return b'%b,"cursor":"%b"}' % (head, snapshot.cursor.encode())
+
+
+def unknown_state(job: str) -> bytes:
+    """The snapshot object of a job of which nothing is kept."""
+    empty = dict.fromkeys(_STATE)
+    state = {"jobId": json.loads(write_job_id(job)), **empty, "nodes": [], "artifacts": [], "logTail": []}
+    state |= {"status": "unknown", "stalled": False, "durable": False}
+    return json.dumps(state, separators=(",", ":")).encode()
+
+
+_STATE = (
+    *("name", "status", "run", "fraction", "message", "nodes", "plan", "artifacts", "logTail", "result", "error"),
+    *("queuedAt", "startedAt", "endedAt", "lastEventAt"),
+)
+"""The protocol's snapshot, in its order."""
+
+
+def summary(fields: bytes) -> bytes:
+    """A job's summary, of a JSON object with its fields."""
+    return b"%b%b}" % (SUMMARY_HEAD, fields[1:-1])
+
+
+def done(job: str) -> bytes:
+    """Nothing follows: an SSE stream ends."""
+    return _message("done", None, job)
 
 
 SUMMARY_HEAD = b'{"type":"job.summary",'

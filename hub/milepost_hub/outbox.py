@@ -33,7 +33,8 @@ class Outbox:
 
         A newer frame takes its place at the end: it must not overtake what happened before it.
         """
-        for key, frame in zip(batch.keys, batch.frames, strict=True):
+        for delivery in batch.deliveries:
+            key, frame = delivery.key, delivery.frame
             if key is None:
                 self.append(frame)
                 continue

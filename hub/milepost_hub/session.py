@@ -62,6 +62,7 @@ class Attach:
     topic: str
     mode: Mode
     id: MessageId
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +210,20 @@ class Session:
     def _subscribe(self, settings: HubSettings, action: Subscribe, grant: Grant) -> list[Effect]:
         if not _may_watch(grant, action.job):
             raise ActionError("forbidden", "the token does not allow watching this job", action.id)
-        if action.after is not None:
-            why = "this hub keeps no job log, so there is nothing to resume from: subscribe without `after`"
-            raise ActionError("no_log", why, action.id)
+        if action.after is not None and action.job == ALL_JOBS:
+            why = "`after` is a place in one job's log: subscribe to all jobs without it, or to that job with it"
+            raise ActionError("bad_cursor", why, action.id)
         if action.job not in self.topics and len(self.topics) >= settings.max_subscriptions:
             why = f"at most {settings.max_subscriptions} subscriptions: unsubscribe from a job first"
             raise ActionError("too_many_subscriptions", why, action.id)
         self.topics |= {action.job}
-        return [Attach(action.job, action.mode, action.id)]
+        return [Attach(action.job, action.mode, action.id, action.after)]
+
+    def not_attached(self, refused: ActionError, topic: str, *, watching: bool) -> list[Effect]:
+        """What was asked for with a subscription cannot be; an earlier one of the same topic goes on."""
+        if not watching:
+            self.topics -= {topic}
+        return self._answer(refused)
 
     def _unsubscribe(self, action: Unsubscribe) -> list[Effect]:
         reply = Reply(message.unsubscribed(action.job, action.id))

@@ -62,6 +62,13 @@ class HubSettings(BaseModel):
     max_bad_messages: int = Field(default=10, ge=1)
     """Unreadable messages before a client is closed."""
 
+    ring_events: int = Field(default=1000, ge=1)
+    """Of each watched job's last events so many are held, for those who join or come back."""
+    ring_bytes: int = Field(default=256 * KIB, ge=0)
+    """And so many bytes of them, at most."""
+    rings_bytes: int = Field(default=64 * MIB, ge=0)
+    """Bytes held of all jobs' last events together."""
+
     flush_factor: float = Field(default=6.0, ge=0)
     """How many times a flush's own cost passes before the next one, under load; see `pace`."""
     flush_rest: float = Field(default=0.002, ge=0, le=1)

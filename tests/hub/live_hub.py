@@ -51,8 +51,8 @@ class LiveHub(Hub):
 
     @property
     def clients(self) -> set[Connection]:
-        """The clients that count."""
-        return self._clients
+        """The WebSocket clients that count."""
+        return {client for client in self._clients if isinstance(client, Connection)}
 
     @property
     def open_connections(self) -> set[object]:
@@ -79,7 +79,7 @@ class LiveHub(Hub):
         def holds(held: Grant | None) -> bool:
             return held is not None and held.subject == grant
 
-        found = await eventually_async(lambda: [c for c in self._clients if holds(c.session.grant)])
+        found = await eventually_async(lambda: [c for c in self.clients if holds(c.session.grant)])
         return found[0]
 
 

@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from milepost_hub.channel import Batch, Channel
+from milepost_hub.delivery import Delivery
 from milepost_hub.outbox import Outbox
+from milepost_hub.ring import Ring, Rings
 
-CHANNELS = [Channel(("acme", "1"), b""), Channel(("acme", "2"), b""), Channel(("rival", "1"), b"")]
+RINGS = Rings(1000, 1_000_000, 1_000_000)
+CHANNELS = [Channel(topic, b"", Ring(RINGS)) for topic in (("acme", "1"), ("acme", "2"), ("rival", "1"))]
 A_WRITE = 64 * 1024
 
 keys = st.none() | st.sampled_from(["n1", "n2", "n3"])
@@ -16,7 +19,7 @@ channels = st.sampled_from(CHANNELS)
 
 
 def batch(channel: Channel, *frames: tuple[bytes, str | None]) -> Batch:
-    return Batch(channel, [frame for frame, _ in frames], [key for _, key in frames])
+    return Batch(channel, [Delivery(frame, key) for frame, key in frames])
 
 
 def drained(outbox: Outbox) -> list[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from milepost_hub.action import ALL_JOBS, MessageId
 from milepost_hub.close import CloseCode
-from milepost_hub.errors import KeysNotReady, TokenCode, TokenError
+from milepost_hub.errors import ActionError, KeysNotReady, TokenCode, TokenError
 from milepost_hub.grant import Grant
 from milepost_hub.message import rfc3339
 from milepost_hub.session import Attach, Close, Detach, Effect, Enter, Reply, Session, State, Verify
@@ -209,13 +209,27 @@ class TestSubscribe:
         assert session.topics == {"1"}
 
     @pytest.mark.parametrize("after", ["start", "17-1767268800", ""])
-    def test_there_is_no_log_to_resume_from(self, after: str) -> None:
-        """And no subscription without the events that were asked for."""
+    def test_a_place_to_resume_from_is_passed_on(self, after: str) -> None:
+        """Whether it is one, the log knows."""
         session = opened()
         effects = send(session, action="subscribe", jobId=1, after=after, id="q")
-        assert codes(effects) == ["no_log"]
+        assert effects == [Attach("1", "all", "q", after)]
+
+    def test_all_jobs_have_no_place_to_resume_from(self) -> None:
+        session = opened()
+        effects = send(session, action="subscribe", jobId="*", after="start", id="q")
+        assert codes(effects) == ["bad_cursor"]
         assert said(effects)[0]["id"] == "q"
         assert session.topics == frozenset()
+
+    @pytest.mark.parametrize(("watching", "topics"), [(False, frozenset()), (True, frozenset({"1"}))])
+    def test_a_cursor_that_is_none_is_told_and_an_earlier_subscription_goes_on(
+        self, watching: bool, topics: frozenset[str]
+    ) -> None:
+        session = opened(ACME, 1)
+        effects = session.not_attached(ActionError("bad_cursor", "it is none", "q"), "1", watching=watching)
+        assert codes(effects) == ["bad_cursor"]
+        assert session.topics == topics
 
     @pytest.mark.parametrize(
         ("grant", "topic"),

@@ -29,6 +29,9 @@ DEFAULTS = {
     "max_subscriptions": 100,
     "max_messages_per_second": 20,
     "max_bad_messages": 10,
+    "ring_events": 1000,
+    "ring_bytes": 256 * 1024,
+    "rings_bytes": 64 * 1024 * 1024,
 }
 """Those that are promised; how flushes are paced is tuned by measurement."""
 TUNED = {"flush_factor", "flush_rest", "flush_pause", "drain_seconds"}

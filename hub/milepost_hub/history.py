@@ -1,0 +1,148 @@
+"""One job's past: its snapshot and the pages of its log, each read once for everybody who asks at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, TypeVar
+
+from milepost_hub import message
+from milepost_hub.channel import Batch, Channel
+from milepost_hub.delivery import Delivery, deliver
+from milepost_hub.frame import text_frame
+from milepost_hub.job_log import JobLog, Snapshot
+from milepost_hub.shared import Shared, Spawn
+
+_MOST_EVENTS = 512
+_FEWEST_EVENTS = 16
+_PAGE_BYTES = 256 * 1024
+
+T = TypeVar("T")
+
+
+class Page:
+    """The next events of a log. `last`: none was stored behind them."""
+
+    __slots__ = ("deliveries", "last")
+
+    def __init__(self, deliveries: list[Delivery], *, last: bool) -> None:
+        self.deliveries = deliveries
+        self.last = last
+
+
+class History:
+    """Reads a channel's log. Its coroutines raise what the log raises."""
+
+    def __init__(self, log: JobLog, channel: Channel, spawn: Spawn, counts: dict[str, int]) -> None:
+        self._log = log
+        self._channel = channel
+        self._tenant, self._job = channel.topic
+        self._spawn = spawn
+        self._counts = counts
+        self._shared = Shared(spawn, counts)
+        self._asked_to_follow = False
+        self._following = False
+        self._snapshot: Snapshot | None = None
+        self._told: tuple[Snapshot, Delivery] | None = None
+        self._limit = 128
+        self._joined: Batch | None = None
+
+    async def follow(self) -> None:
+        """Have the channel's events delivered, if they are not already."""
+        if not self._following:
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Have everything delivered that was stored before this was asked; asked twice in a row, that is certain."""
+        await self._shared.ask("follow", self._follow)
+
+    async def _follow(self) -> None:
+        self._asked_to_follow = True
+        self._channel.follows(await self._log.follow(self._tenant, self._job))
+        self._following = True
+
+    async def snapshot(self) -> Snapshot:
+        """The job's state at a place from which the ring goes on, or the present one."""
+        if self._snapshot is not None and self._channel.ring.between(self._snapshot.position, 0) is not None:
+            self._counts["cached"] += 1
+            return self._snapshot
+        self._snapshot = await self._read("snapshot", lambda: self._log.snapshot(self._tenant, self._job))
+        return self._snapshot
+
+    def snapshot_delivery(self, snapshot: Snapshot) -> Delivery:
+        """It as a message, made once for all who get the same."""
+        told = self._told
+        if told is None or told[0] is not snapshot:
+            told = self._told = (snapshot, snapshot_delivery(self._job, snapshot))
+        return told[1]
+
+    def check(self, cursor: str) -> int:
+        """The position a cursor names; BadCursor for none."""
+        return self._log.check(cursor)
+
+    async def page(self, position: int, cursor: str | None) -> Page:
+        """The next events behind a cursor, whose position this is; None is the beginning of the log."""
+        limit, ring = self._limit, self._channel.ring
+        base = ring.base
+        page = await self._read((cursor, limit), lambda: self._page(cursor, limit))
+        self._keep(position, cursor, page, base)
+        return page
+
+    def batch(self, deliveries: list[Delivery]) -> Batch:
+        """These as one batch: the same for those who come along together."""
+        joined = self._joined
+        if joined is None or not _same(joined.deliveries, deliveries):
+            joined = self._joined = Batch(self._channel, deliveries)
+        return joined
+
+    def starts_anew(self, snapshot: Snapshot) -> None:
+        """What was read before counts no more: this is the state, and the events behind it follow."""
+        self._shared.close()
+        self._shared = Shared(self._spawn, self._counts)
+        self._joined = None
+        self._asked_to_follow = True
+        self._following = True
+        self._snapshot = snapshot
+        self._channel.starts_anew(snapshot.position, snapshot.cursor)
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        self._shared.close()
+        if self._asked_to_follow:
+            self._log.unfollow(self._tenant, self._job)
+
+    async def _read(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def read() -> T:
+            self._counts["read"] += 1
+            return await call()
+
+        return await self._shared.ask(what, read)
+
+    async def _page(self, cursor: str | None, limit: int) -> Page:
+        events = await self._log.read(self._tenant, self._job, cursor, limit)
+        head = message.progress_head(self._job)
+        deliveries = [deliver(head, event) for event in events]
+        if deliveries:
+            mean = sum(len(delivery.frame) for delivery in deliveries) // len(deliveries)
+            self._limit = max(_FEWEST_EVENTS, min(_MOST_EVENTS, _PAGE_BYTES // max(1, mean)))
+        return Page(deliveries, last=len(events) < limit)
+
+    def _keep(self, position: int, cursor: str | None, page: Page, asked_at: int | None) -> None:
+        """Put what was read before the ring, if nothing is missing between the two."""
+        ring = self._channel.ring
+        base = ring.base
+        if base is None or position >= base:
+            return
+        before = [delivery for delivery in page.deliveries if (delivery.position or 0) <= base]
+        reaches = len(before) < len(page.deliveries) or (before and before[-1].position == base)
+        if reaches or (page.last and base == asked_at):
+            ring.prepend(position, cursor, before)
+
+
+def _same(some: list[Delivery], others: list[Delivery]) -> bool:
+    return len(some) == len(others) and some[0] is others[0] and some[-1] is others[-1]
+
+
+def snapshot_delivery(job: str, snapshot: Snapshot) -> Delivery:
+    """A snapshot as a message."""
+    frame = text_frame(message.snapshot(job, snapshot))
+    return Delivery(frame, kind="snapshot", position=snapshot.position, cursor=snapshot.cursor)

@@ -1,0 +1,335 @@
+"""The HTTP routes of jobs: their list, a snapshot, events by polling, events as a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
+from starlette.exceptions import HTTPException
+
+from milepost_hub import message
+from milepost_hub.delivery import deliver
+from milepost_hub.errors import BadCursor, CursorGone, KeysNotReady, LogUnavailable, TokenError
+from milepost_hub.grant import Grant
+from milepost_hub.http_protocol import PROTOCOL
+from milepost_hub.job_id import read_job_id, write_job_id
+from milepost_hub.job_log import Gap, JobLog, Snapshot
+from milepost_hub.replay import START, Wish
+from milepost_hub.sse import Stream, StreamResponse
+
+if TYPE_CHECKING:
+    from milepost_hub.hub import Hub
+
+_JSON = "application/json"
+_TEXT = {"type": "string"}
+_COME_BACK = {"Retry-After": "2"}
+_NOT_YET = frozenset({"keys_unavailable", "token_not_yet_valid"})
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class JobSummary(BaseModel):
+    """One job in a list: the fields of `job.summary`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    jobId: int | str  # noqa: N815 - the wire's names, here and below
+    name: str | None = None
+    status: str
+    run: int | None = None
+    fraction: float | None = None
+    message: str | None = None
+    startedAt: str | None = None  # noqa: N815
+    endedAt: str | None = None  # noqa: N815
+    lastEventAt: str | None = None  # noqa: N815
+    stalled: bool | None = None
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first; `next` as `before` gives those that come after them, null says that there are none."""
+
+    jobs: list[JobSummary]
+    next: str | None
+
+
+class JobSnapshot(BaseModel):
+    """What a job amounts to, and the cursor from which its events go on."""
+
+    jobId: int | str  # noqa: N815
+    snapshot: dict[str, Any]
+    cursor: str | None
+
+
+class EventPage(BaseModel):
+    """Messages as on the WebSocket; `cursor` as `after` gives the next ones; `more` says that some are stored now."""
+
+    events: list[dict[str, Any]]
+    cursor: str | None
+    more: bool
+
+
+class _Summary(NamedTuple):
+    """What a list is searched by."""
+
+    job: str
+    status: str
+    text: str
+    at: str
+
+
+@lru_cache(maxsize=16_384)
+def _summary(fields: bytes) -> _Summary:
+    told = from_json(fields)
+    job = str(told["jobId"])
+    name = told.get("name")
+    text = job if name is None else f"{job}\n{name}"
+    return _Summary(job, str(told.get("status")), text.casefold(), str(told.get("lastEventAt") or ""))
+
+
+def jobs_router(hub: Hub) -> APIRouter:
+    """The routes, for one hub."""
+    router = APIRouter(prefix="/api/jobs")
+    allowed = Depends(_Allowed(hub))
+
+    @router.get("", response_model=JobPage)
+    async def list_jobs(
+        status: Annotated[list[str], Query(description="one of these; repeated, or with commas between")] = [],  # noqa: B006
+        q: Annotated[str, Query(max_length=256, description="in the name or the id, in any case")] = "",
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        before: Annotated[str | None, Query(max_length=256, description="`next` of the page before")] = None,
+        grant: Grant = allowed,
+    ) -> Response:
+        """The tenant's jobs that the token may see, newest first."""
+        log = _log(hub)
+        key = ("jobs", grant.tenant, grant.jobs)
+        listed = await _answer(hub.shared.ask(key, lambda: log.jobs(grant.tenant, grant.jobs)))
+        if before is not None:
+            listed = listed[_place(listed, before) :]
+        wanted = frozenset(word for given in status for word in given.split(",") if word)
+        page, more = _search(listed, wanted, q.casefold(), limit)
+        after = json.dumps(_name(page[-1])) if more else "null"
+        return _json(b'{"jobs":[%b],"next":%b}' % (b",".join(page), after.encode()))
+
+    @router.get("/{job}", response_model=JobSnapshot)
+    async def read_job(job: str, grant: Grant = allowed) -> Response:
+        """What the job amounts to by now; 404 when nobody has heard of it."""
+        job = _watched(grant, job)
+        snapshot = await _snapshot(hub, grant.tenant, job)
+        if not snapshot.known:
+            raise _unknown(job)
+        parts = (write_job_id(job), snapshot.json, json.dumps(snapshot.cursor).encode())
+        return _json(b'{"jobId":%b,"snapshot":%b,"cursor":%b}' % parts)
+
+    @router.get("/{job}/events", response_model=EventPage)
+    async def read_events(
+        job: str,
+        after: Annotated[str | None, Query(max_length=128, description="a cursor, or `start`")] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        grant: Grant = allowed,
+    ) -> Response:
+        """The events behind a cursor; without one a snapshot, and the cursor to go on from.
+
+        Where events are no longer stored, a `job.gap` and a `job.snapshot` are among the messages.
+        """
+        job = _watched(grant, job)
+        if after is None:
+            return _events(*await _state(hub, grant.tenant, job, None))
+        log = _log(hub)
+        _check(log, after)
+        cursor = None if after == START else after
+        try:
+            key = ("events", grant.tenant, job, cursor, limit)
+            events = await _answer(hub.shared.ask(key, lambda: log.read(grant.tenant, job, cursor, limit)))
+        except CursorGone as gone:
+            hub.gaps[gone.gap.reason] = hub.gaps.get(gone.gap.reason, 0) + 1
+            return _events(*await _state(hub, grant.tenant, job, gone.gap))
+        if not events and not (await _snapshot(hub, grant.tenant, job)).known:
+            raise _unknown(job)
+        head = message.progress_head(job)
+        messages = [deliver(head, event).message for event in events]
+        return _events(messages, events[-1].cursor if events else after, more=len(events) == limit)
+
+    @router.get(
+        "/{job}/stream",
+        status_code=200,
+        response_class=StreamResponse,
+        responses={
+            200: {
+                "description": "Server-sent events",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            204: {"description": "The job has ended and the cursor stands behind its end: do not come back"},
+        },
+    )
+    async def stream(
+        request: Request,
+        job: str,
+        after: Annotated[str | None, Query(max_length=128, description="a cursor, or `start`")] = None,
+        last_event_id: Annotated[str | None, Header(max_length=128, description="goes before `after`")] = None,
+        grant: Grant = allowed,
+    ) -> Response:
+        """A job's events as they come: a snapshot first, or what comes behind a cursor; until its final end."""
+        job = _watched(grant, job)
+        after = last_event_id or after
+        if hub.log is not None and after is not None:
+            _check(hub.log, after)
+            if after != START and await _is_over(hub, hub.log, grant.tenant, job, after):
+                return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
+        return _begin(hub, Stream(hub, grant, request.scope["state"][PROTOCOL]), grant, Wish(job, after, False, None))
+
+    return router
+
+
+def _begin(hub: Hub, stream: Stream, grant: Grant, wish: Wish) -> Response:
+    why = hub.join(stream)
+    if why is None and (why := hub.enter(stream, grant.tenant)) is not None:
+        stream.grant = None
+        hub.left(stream)
+    if why is not None:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK)
+    hub.subscribe(stream, wish)
+    return StreamResponse(stream)
+
+
+class _Allowed:
+    """Who asks, by their token: in the header `Authorization`, or as `?token=`."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def __call__(
+        self,
+        authorization: Annotated[str | None, Header(description="Bearer, and the token")] = None,
+        token: Annotated[str, Query(description="the token, where no header can be set")] = "",
+    ) -> Grant:
+        scheme, _, bearer = (authorization or "").partition(" ")
+        grant = await self._verify(bearer.strip() if scheme.lower() == "bearer" else token)
+        if not grant.allows("watch"):
+            raise HTTPException(HTTPStatus.FORBIDDEN, "the token's scope does not allow watching")
+        return grant
+
+    async def _verify(self, token: str) -> Grant:
+        verifier = self._hub.verifier
+        try:
+            try:
+                return verifier.verify(token)
+            except KeysNotReady:
+                await verifier.refresh()
+                return verifier.verify(token)
+        except TokenError as error:
+            self._hub.errors[error.code] = self._hub.errors.get(error.code, 0) + 1
+            if error.code in _NOT_YET:
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, error.message, _COME_BACK) from error
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, error.message, headers) from error
+
+
+def _watched(grant: Grant, job: str) -> str:
+    try:
+        job = read_job_id(job)
+    except ValueError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
+    if not grant.may_watch(job):
+        raise HTTPException(HTTPStatus.FORBIDDEN, "the token does not allow watching this job")
+    return job
+
+
+def _log(hub: Hub) -> JobLog:
+    if hub.log is None:
+        why = "this hub has no job log: events are to be had live only"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK)
+    return hub.log
+
+
+def _check(log: JobLog, after: str) -> None:
+    try:
+        if after != START:
+            log.check(after)
+    except BadCursor as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
+
+
+async def _answer(ask: Any) -> Any:  # noqa: ANN401 - whatever the log is asked for
+    try:
+        return await ask
+    except LogUnavailable as error:
+        why = "the job log cannot be read just now; try again a little later"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK) from error
+
+
+async def _snapshot(hub: Hub, tenant: str, job: str) -> Snapshot:
+    log = _log(hub)
+    found = await _answer(hub.shared.ask(("snapshot", tenant, job), lambda: log.snapshot(tenant, job)))
+    assert isinstance(found, Snapshot)  # noqa: S101
+    return found
+
+
+async def _state(hub: Hub, tenant: str, job: str, gap: Gap | None) -> tuple[list[bytes], str | None]:
+    snapshot = await _snapshot(hub, tenant, job)
+    if not snapshot.known:
+        raise _unknown(job)
+    told = [] if gap is None else [message.gap(job, gap)]
+    return [*told, message.snapshot(job, snapshot)], snapshot.cursor
+
+
+async def _is_over(hub: Hub, log: JobLog, tenant: str, job: str, after: str) -> bool:
+    """Whether nothing comes behind this cursor, nor will; an answer that cannot be had now is no."""
+    try:
+        snapshot = await hub.shared.ask(("snapshot", tenant, job), lambda: log.snapshot(tenant, job))
+        if not snapshot.final:
+            return False
+        return after == snapshot.cursor or not await log.read(tenant, job, after, 1)
+    except (LogUnavailable, CursorGone):
+        return False
+
+
+def _unknown(job: str) -> HTTPException:
+    return HTTPException(HTTPStatus.NOT_FOUND, f"nobody has heard of job {job}")
+
+
+def _name(fields: bytes) -> str:
+    summary = _summary(fields)
+    return f"{summary.at}~{summary.job}"
+
+
+def _place(listed: Sequence[bytes], before: str) -> int:
+    """Where the page begins that comes after this job, also when the job has moved or gone meanwhile."""
+    at, _, job = before.rpartition("~")
+    if not job:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "before is `next` of a page, as it came")
+    earlier = len(listed)
+    for place, fields in enumerate(listed):
+        summary = _summary(fields)
+        if summary.job == job and summary.at == at:
+            return place + 1
+        if summary.at < at and place < earlier:
+            earlier = place
+    return earlier
+
+
+def _search(listed: Sequence[bytes], status: frozenset[str], text: str, limit: int) -> tuple[list[bytes], bool]:
+    """The first that match, at most `limit`, and whether there are more."""
+    if not status and not text:
+        return list(listed[:limit]), len(listed) > limit
+    found: list[bytes] = []
+    for fields in listed:
+        summary = _summary(fields)
+        if (not status or summary.status in status) and text in summary.text:
+            if len(found) == limit:
+                return found, True
+            found.append(fields)
+    return found, False
+
+
+def _events(messages: list[bytes], cursor: str | None, *, more: bool = False) -> Response:
+    parts = (b",".join(messages), json.dumps(cursor).encode(), b"true" if more else b"false")
+    return _json(b'{"events":[%b],"cursor":%b,"more":%b}' % parts)
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type=_JSON, headers=_NO_STORE)

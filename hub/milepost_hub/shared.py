@@ -1,0 +1,55 @@
+"""One call for everybody who asks for the same while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Protocol, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Spawn(Protocol):
+    """Runs something in the background until it ends or the hub does."""
+
+    def __call__(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin it."""
+        ...
+
+
+class Shared:
+    """Calls that run just now, by what was asked. `counts["shared"]` grows with every call that was saved."""
+
+    __slots__ = ("_counts", "_running", "_spawn")
+
+    def __init__(self, spawn: Spawn, counts: dict[str, int]) -> None:
+        self._spawn = spawn
+        self._counts = counts
+        self._running: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def ask(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer of this call, or of the same one that runs already. Whoever is cancelled takes nobody along."""
+        task = self._running.get(what)
+        if task is None:
+            task = self._running[what] = self._spawn(call())
+            task.add_done_callback(lambda done: self._done(what, done))
+        else:
+            self._counts["shared"] += 1
+        return cast("T", await asyncio.shield(task))
+
+    async def ask_anew(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer of a call that began after this was asked; shared with whoever waits for the same."""
+        running = self._running.get(what)
+        if running is not None:
+            await asyncio.wait({running})
+        return await self.ask(what, call)
+
+    def close(self) -> None:
+        """End all that runs."""
+        for task in self._running.values():
+            task.cancel()
+
+    def _done(self, what: Hashable, task: asyncio.Task[Any]) -> None:
+        self._running.pop(what, None)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have left; then nobody else would look at it
