@@ -7,9 +7,11 @@ Two ways of knowing that an event has arrived:
 - By PONG, where it has none: a PONG for a PING that was written behind an event.
 
 Order. Whenever the stream may not take everything, one event goes first, alone: over a new connection, after
-"nobody takes this" or another refusal, and after a stall. Only when the answer to this very sending (each go
-has a number of its own) has come do the others follow. So no event is stored ahead of one before it, a stream
-made late begins with the first event, and what a hanging server answers late is not sent a second time.
+"nobody takes this" or another refusal, after a stall, and when an answer is missing. Only when the answer to
+this very sending (each go has a number of its own) has come do the others follow. So no event is stored ahead
+of one before it, a stream made late begins with the first event, and what a hanging server answers late is not
+sent a second time. One thing is beyond this: a stream that goes away, or drops what it has no room for, and is
+back while events are in flight takes the later ones of them first.
 
 With JetStream, and somebody else listening but no stream, there is no answer at all. A reporter that has never
 had one takes the PONG for it after a while. An answer that comes later puts an end to that for good.
@@ -196,6 +198,7 @@ class Acks:
         if answer.what is What.STORED:
             self._has(int(number), answer.seq, moment)
             self._pass(int(go), int(number))
+            self._look_for_gap(int(go), int(number), moment)
             return What.STORED
         if int(go) != self._go or not self._window.confirmed < int(number) <= self._cursor:
             return What.NOTHING
@@ -296,6 +299,11 @@ class Acks:
         if go == self._go and number == self._probe:
             self._probe = None
             self._cursor = max(self._window.confirmed, number)
+
+    def _look_for_gap(self, go: int, number: int, moment: float) -> None:
+        """Answers come in the order of sending: one before this that has not come is not on its way any more."""
+        if go == self._go and self._probe is None and number in self._ahead:
+            self._go_back(moment, 0.0)
 
     def _go_back(self, moment: float, pause: float) -> None:
         self._go += 1

@@ -68,6 +68,10 @@ class Ledger:
             return moment if self._urgent else self._written_at + APART
         return self._written_at + STALL
 
+    def hurry(self) -> None:
+        """What there is to tell is due now."""
+        self._urgent = self._news
+
     def write(self, moment: float, lease: float | None) -> Writing:
         """The record as of now. `lease`: seconds within which the next beat is promised, or None."""
         payload = write_record(self._state, count=self._count, seq=self._seq, owner=self._owner, lease=lease)

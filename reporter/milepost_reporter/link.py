@@ -107,6 +107,7 @@ class Link:
         self._news: asyncio.Event | None = None
         self._woken = False
         self._closing_since: float | None = None
+        self._is_over = False
         self._close_timeout = settings.close_timeout
         # Since when there is no connection; not before the first attempt at one.
         self._lost_at = math.inf
@@ -379,6 +380,7 @@ class Link:
         end = time.monotonic() + min(_GRACE, max(self._until_over(), 0.0))
         while client.is_connected:
             self._account()
+            self._ledger.hurry()
             await self._tell(client)
             left = end - time.monotonic()
             if left <= 0 or not self._acks.asks or not self._acks.ever or self._ledger.settled:
@@ -413,7 +415,8 @@ class Link:
         if self.connected:
             self.connected = False
             self._lost_at = time.monotonic()
-            self._away(client.last_error)
+            if not self._is_over:
+                self._away(client.last_error)
         _abort(client)
 
     def _away(self, error: BaseException | None) -> None:
@@ -454,7 +457,10 @@ class Link:
 
     def _over(self) -> bool:
         """Whether it is time to end: asked to, and either nothing is left or the time for it is up."""
-        return self._closing_since is not None and (self.idle or self._until_over() <= 0)
+        if self._closing_since is not None and (self.idle or self._until_over() <= 0):
+            # For good: leaving a connection behind must not look like one that has just been lost.
+            self._is_over = True
+        return self._is_over
 
     def _until_over(self) -> float:
         """Seconds until `close()` may take no longer."""

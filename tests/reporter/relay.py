@@ -1,8 +1,12 @@
-"""A TCP relay in front of a nats-server, with a gate: it decides who may come back first after an outage."""
+"""A TCP relay in front of a nats-server, with a gate: it decides who may come back first after an outage.
+
+It can also swallow what the server answers, so that a publisher does not hear what was stored.
+"""
 
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +19,8 @@ class Relay:
         self.open = True
         # What clients have sent through it.
         self.sent = bytearray()
+        # Which messages to clients are swallowed, by their subject.
+        self.swallows: Callable[[str], bool] = lambda _: False
         self._target = target
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -52,7 +58,7 @@ class Relay:
                 from_server, other = await asyncio.open_connection("127.0.0.1", self._target)
                 both = {
                     asyncio.ensure_future(_pass_on(reader, other, self.sent)),
-                    asyncio.ensure_future(_pass_on(from_server, writer, bytearray())),
+                    asyncio.ensure_future(self._pass_back(from_server, writer)),
                 }
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 for task in both:
@@ -64,6 +70,17 @@ class Relay:
             for end in (writer, other):
                 if end is not None:
                     end.transport.abort()
+
+    async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                words = line.split()
+                if words and words[0] in (b"MSG", b"HMSG"):
+                    line += await reader.readexactly(int(words[-1]) + 2)
+                    if self.swallows(words[1].decode()):
+                        continue
+                writer.write(line)
+                await writer.drain()
 
 
 async def _cancel_others() -> None:

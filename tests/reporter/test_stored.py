@@ -1,16 +1,16 @@
 """Events into the job log: each stored exactly once and in order, whatever happens to NATS, and what is known of it."""
 
 import json
-import os
-import signal
+import random
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from milepost_reporter import Reporter
+from milepost_reporter import Reporter, Settings
 from milepost_reporter.event import parse_event
 from milepost_reporter.record import SUMMARY_HEADER, Record, merge, parse_record
 from milepost_reporter.state import JobState
@@ -126,3 +126,296 @@ def test_three_sigkills_under_load(log_nats: NatsServer) -> None:
     assert lines_of(messages) == [f"line {number}" for number in range(written)]
     assert [parse(message.subject).run for message in messages if ".end." in message.subject] == [1]  # type: ignore[union-attr]
     assert_record_and_tail_are_the_whole(log_nats.url)
+
+
+def test_answers_that_are_lost(log_nats: NatsServer) -> None:
+    """Three in ten never come, in any order of loss: sent again, stored once."""
+    chance = random.Random(7)  # noqa: S311 - the same losses in every run
+    with Relay(log_nats.port) as relay:
+        relay.swallows = lambda subject: subject.startswith("_INBOX") and chance.random() < 0.3
+        with reporter(relay.url, window_events=64) as job:
+            for number in range(300):
+                job.log(f"line {number}")
+            eventually(lambda: job.stats.confirmed > 100, 60)
+            relay.swallows = lambda _: False
+            job.complete()
+            assert job.close(timeout=60)
+    messages = stored(log_nats.url)
+    assert_once_in_order(messages, job)
+    assert lines_of(messages) == [f"line {number}" for number in range(300)]
+
+
+def test_an_end_whose_answer_was_lost_is_ours(log_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Sent again it is refused, because it is there already; nobody is warned of that."""
+    with Relay(log_nats.port) as relay:
+        with reporter(relay.url) as job:
+            eventually(lambda: job.stats.confirmed == 1)
+            relay.swallows = lambda subject: subject.startswith("_INBOX") and last_seq(log_nats.url) >= 2
+            job.complete()
+            eventually(lambda: last_seq(log_nats.url) == 2)
+            relay.swallows = lambda _: False
+            assert job.close(timeout=30)
+        assert relay.sent.count(b".end.1 ") >= 2
+    assert [message.event["status"] for message in stored(log_nats.url)] == ["running", "completed"]
+    assert not caplog.records
+
+
+def test_two_race_for_one_end(log_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """One is stored, and the other is told in its program's log."""
+    jobs = [reporter(log_nats.url) for _ in range(2)]
+    for job in jobs:
+        job.__enter__()
+        eventually(lambda job=job: job.stats.confirmed == 1)  # type: ignore[misc]
+    threads = [threading.Thread(target=job.__exit__, args=(None, None, None)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ends = [message for message in stored(log_nats.url) if ".end." in message.subject]
+    assert len(ends) == 1
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "run 1 of job 1 had been ended by somebody else" in told
+    assert [job.stats.sent - job.stats.confirmed for job in jobs] == [0, 0]
+    (loser,) = [job for job in jobs if job.id != ends[0].reporter]
+    (record,) = [record for record in records_of(log_nats.url) if record.reporter == loser.id]
+    assert record.job.status == "running", "an end that does not count is in no record"
+
+
+def test_a_run_declared_lost_stays_lost(log_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    with reporter(log_nats.url) as job:
+        eventually(lambda: job.stats.confirmed == 1)
+        lost = {"kind": "job", "status": "failed", "run": 1, "error": {"message": "lost"}}
+        assert ask(log_nats.url, "tenant.acme.job.1.end.1", lost)["seq"] == 2
+    assert [message.event["status"] for message in stored(log_nats.url)] == ["running", "failed"]
+    assert len(caplog.records) == 1
+
+
+def test_a_stream_made_late(bare_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Everything is kept until then, and stored from the first event on."""
+    with reporter(bare_nats.url) as job:
+        for number in range(1_000):
+            job.log(f"line {number}")
+        eventually(lambda: "no stream takes the events" in caplog.text)
+        assert job.stats.confirmed == 0
+        assert job.stats.waiting >= 1_000, "what waits can still be conflated"
+        make_streams(bare_nats.url)
+    messages = stored(bare_nats.url)
+    assert_once_in_order(messages, job)
+    assert len(messages) == 1_002
+    assert len(caplog.records) == 1
+
+
+def test_a_stream_taken_away_and_made_again(log_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """What was not acknowledged goes into the new one, in order."""
+    with reporter(log_nats.url) as job:
+        job.log("before")
+        eventually(lambda: job.stats.confirmed == 2)
+        ask(log_nats.url, "$JS.API.STREAM.DELETE.MILEPOST_LOG")
+        for number in range(500):
+            job.log(f"line {number}")
+        eventually(lambda: "no stream takes the events" in caplog.text)
+        make_streams(log_nats.url)
+    messages = stored(log_nats.url)
+    assert [message.number for message in messages] == list(range(3, 504))
+
+
+def test_no_stream_at_all_is_like_no_nats(bare_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A short close that says what is missing."""
+    with reporter(bare_nats.url, close_timeout=3_600) as job:
+        job.log("x")
+    assert not job.close()
+    assert "3 events of job 1 have not reached NATS: no stream takes the events" in caplog.text
+
+
+def test_listeners_and_no_stream_and_then_one(bare_nats: NatsServer) -> None:
+    """Without an answer, ever, PONGs count, and nothing is sent twice; from the first answer on, answers count."""
+    with Subscriber(bare_nats.url, TENANT) as subscriber:
+        with reporter(bare_nats.url) as job:
+            for number in range(700):
+                job.log(f"line {number}")
+            eventually(lambda: job.stats.confirmed == 701)
+            make_streams(bare_nats.url)
+            for number in range(700):
+                job.log(f"more {number}")
+        eventually(lambda: len(subscriber.messages) == 1_402)
+        assert [message.number for message in subscriber.messages] == list(range(1, 1_403))
+    messages = stored(bare_nats.url)
+    assert [message.number for message in messages] == list(range(702, 1_403))
+    (record,) = records_of(bare_nats.url)
+    assert (record.count, record.seq, record.job.status) == (1_402, 701, "completed")
+
+
+def test_jetstream_off_and_then_on(nats_server: NatsServer) -> None:
+    """What a server without it has not confirmed, the one with it stores, in order; and back again."""
+    with reporter(nats_server.url) as job:
+        job.log("live only")
+        eventually(lambda: job.stats.confirmed == 2)
+        nats_server.kill()
+        eventually(lambda: not job.stats.connected)
+        for number in range(500):
+            job.log(f"line {number}")
+        with NatsServer(port=nats_server.port) as durable:
+            make_streams(durable.url)
+            eventually(lambda: job.stats.confirmed == 502)
+            messages = stored(durable.url)
+        assert [message.number for message in messages] == list(range(3, 503))
+        eventually(lambda: not job.stats.connected)
+        nats_server.start()
+        job.log("live only again")
+        eventually(lambda: job.stats.confirmed == 503)
+
+
+def test_a_hanging_server_is_not_flooded(log_nats: NatsServer) -> None:
+    """While it hangs one event asks again now and then; what it answers late is not sent a second time."""
+    with Relay(log_nats.port) as relay:
+        with reporter(relay.url, ping_interval=3_600) as job:
+            eventually(lambda: job.stats.confirmed == 1)
+            log_nats.pause()
+            for number in range(400):
+                job.log(f"line {number}")
+            eventually(lambda: relay.sent.count(f"-{job.id}-2\r\n".encode()) >= 3)
+            log_nats.resume()
+        assert relay.sent.count(b"Nats-Msg-Id") <= job.stats.sent + 5
+        assert job.stats.connections == 1
+    assert_once_in_order(stored(log_nats.url), job)
+
+
+def test_an_event_the_stream_never_takes(bare_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, counted and told once; those behind it are stored."""
+    make_streams(bare_nats.url, max_msg_size=2_000)
+    with reporter(bare_nats.url) as job:
+        for number in range(20):
+            job.log(f"line {number}" if number % 5 else "x" * 3_000)
+    messages = stored(bare_nats.url)
+    assert lines_of(messages) == [f"line {number}" for number in range(20) if number % 5]
+    assert job.stats.refused == 4
+    assert job.stats.confirmed == job.stats.sent == 22
+    (told,) = caplog.records
+    assert "message size exceeds maximum allowed" in told.getMessage()
+    assert records_of(bare_nats.url)[0].count == 22
+
+
+def test_more_than_the_server_takes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Headers count as well: the server would end the connection, again and again."""
+    config = tmp_path / "small.conf"
+    config.write_text("max_payload: 4000")
+    with NatsServer(config=config) as server:
+        make_streams(server.url)
+        with reporter(server.url) as job:
+            job.log("x" * 3_850)
+            job.log("y")
+        assert lines_of(stored(server.url)) == ["y"]
+    assert (job.stats.connections, job.stats.refused) == (1, 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "event 2 of job 1 is left out: the server takes no messages of its size"
+    ]
+
+
+KILLED = """
+import sys
+from milepost_reporter import Reporter, Settings
+job = Reporter(nats_url=sys.argv[1], tenant="acme", job=1).__enter__()
+number = 0
+while True:
+    job.log(f"line {number}")
+    number += 1
+    if number % 50 == 0:
+        print(job.stats.confirmed, flush=True)
+"""
+
+
+def test_a_job_that_is_killed(log_nats: NatsServer) -> None:
+    """What it knew to have arrived is stored, its record too, and the tail goes on from there."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, log_nats.url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        confirmed = 0
+        for line in process.stdout:
+            confirmed = int(line)
+            if confirmed > 3_000:
+                break
+        process.kill()
+    messages = stored(log_nats.url)
+    assert len(messages) >= confirmed
+    assert [message.number for message in messages] == list(range(1, len(messages) + 1))
+    assert not [message for message in messages if ".end." in message.subject]
+    (record,) = records_of(log_nats.url)
+    assert 0 < record.count <= len(messages)
+    assert record.seq == record.count
+    assert_record_and_tail_are_the_whole(log_nats.url)
+
+
+def test_a_child_writes_a_record_of_its_own(log_nats: NatsServer) -> None:
+    """It does not speak for the job: no lease, no beats."""
+    with Subscriber(log_nats.url, TENANT) as subscriber, reporter(log_nats.url) as job:
+        child = Reporter.from_settings(Settings(nats_url=log_nats.url, tenant=TENANT, job="1"), owner=False)
+        with child, child.node("c", "Child"):
+            child.log("x")
+        eventually(lambda: subscriber.beats)
+    told = {record.reporter: record for record in records_of(log_nats.url)}
+    assert told.keys() == {job.id, child.id}
+    assert (told[child.id].owner, told[child.id].lease, told[child.id].job.status) == (False, None, "running")
+    assert (told[job.id].owner, told[job.id].lease, told[job.id].job.status) == (True, 30, "completed")
+    for message in stored(log_nats.url):
+        assert ("Milepost-Lease" in message.headers) == (message.reporter == job.id)
+    assert_record_and_tail_are_the_whole(log_nats.url)
+
+
+def test_records_are_few_and_a_lost_one_is_written_again(log_nats: NatsServer) -> None:
+    """One at the start, one every two seconds, one at the end; without its stream, until there is one."""
+    ask(log_nats.url, f"$JS.API.STREAM.DELETE.{STATE}")
+    with reporter(log_nats.url) as job:
+        eventually(lambda: job.stats.confirmed == 1)
+        make_streams(log_nats.url)
+        eventually(lambda: last_seq(log_nats.url, STATE) == 1)
+        for number in range(2_000):
+            job.log(f"line {number}")
+        eventually(lambda: job.stats.confirmed == 2_001)
+        eventually(lambda: last_seq(log_nats.url, STATE) == 2)
+        (record,) = records_of(log_nats.url)
+        assert 1 < record.count <= 2_001
+    assert last_seq(log_nats.url, STATE) <= 5
+    assert records_of(log_nats.url)[0].count == 2_002
+
+
+def test_beats_until_the_end(log_nats: NatsServer) -> None:
+    """Every third of the lease, and a last one that says it was the last."""
+    with Subscriber(log_nats.url, TENANT) as subscriber, reporter(log_nats.url, lease=0.3) as job:
+        eventually(lambda: len(subscriber.beats) >= 4)
+        log_nats.kill()
+        eventually(lambda: not job.stats.connected)
+        log_nats.start()
+        with Subscriber(log_nats.url, TENANT) as again:
+            eventually(lambda: again.beats)
+            job.complete()
+            assert job.close()
+            eventually(lambda: "ended" in again.beats[-1].event)
+    assert subscriber.beats[0].subject == "tenant.acme.job.1.alive"
+    assert subscriber.beats[0].event == {"run": 1, "lease": 0.3}
+    assert [beat for beat in again.beats if "ended" in beat.event] == again.beats[-1:]
+    assert again.beats[-1].event == {"run": 1, "lease": 0.3, "ended": True}
+
+
+def test_who_promises_no_lease_does_not_beat(log_nats: NatsServer) -> None:
+    """A lease of 0; and whoever never says that the job is running, because nobody would end it."""
+    with Subscriber(log_nats.url, TENANT) as subscriber:
+        with reporter(log_nats.url, 1, lease=0) as job:
+            job.log("x")
+        loose = reporter(log_nats.url, 2)
+        loose.log("x")
+        assert loose.close()
+        loose = reporter(log_nats.url, 3)
+        loose.complete()
+        assert loose.close()
+        closed = reporter(log_nats.url, 4)
+        closed.__enter__()
+        assert closed.close()
+        eventually(lambda: [beat for beat in subscriber.beats if ".job.4." in beat.subject])
+    messages = stored(log_nats.url)
+    assert len(messages) == 6
+    assert {message.subject for message in messages if "Milepost-Lease" in message.headers} == {
+        "tenant.acme.job.4.progress"
+    }
+    assert [beat.subject for beat in subscriber.beats if "ended" in beat.event] == []
+    assert {beat.subject for beat in subscriber.beats} == {"tenant.acme.job.4.alive"}

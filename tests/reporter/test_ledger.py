@@ -1,0 +1,73 @@
+"""When a reporter's record is due, and what it counts."""
+
+import json
+from typing import Any
+
+from milepost_reporter.acks import STALL, Arrived
+from milepost_reporter.ledger import APART, Ledger
+from milepost_reporter.record import SUMMARY_HEADER, parse_record
+from milepost_reporter.window import Sent
+
+
+def arrived(number: int, seq: int | None = None, *, kept: bool = True, **fields: Any) -> Arrived:  # noqa: ANN401
+    return Arrived(Sent(number, "s", json.dumps(fields).encode()), seq, kept)
+
+
+def ledger() -> Ledger:
+    return Ledger("1", 2, owner=True)
+
+
+def test_at_once_for_the_first_then_apart_and_at_once_when_the_status_changes() -> None:
+    book = ledger()
+    assert book.due(10) is None
+    book.take(arrived(1, 1, status="running"))
+    assert book.due(10) == 10
+    book.acknowledged(book.write(10, 30).number)
+    assert book.due(11) is None
+    book.take(arrived(2, 2, message="m"))
+    assert book.due(11) == 10 + APART
+    book.take(arrived(3, 3, status="completed"))
+    assert book.due(11) == 11
+
+
+def test_an_unacknowledged_record_is_written_again() -> None:
+    book = ledger()
+    book.take(arrived(1, 1, status="running"))
+    first = book.write(10, None)
+    assert not book.settled
+    assert book.due(10) == 10 + STALL
+    second = book.write(12, None)
+    book.acknowledged(first.number)
+    assert not book.settled
+    book.acknowledged(second.number)
+    assert book.settled
+
+
+def test_leaving_there_is_no_waiting() -> None:
+    book = ledger()
+    book.take(arrived(1, 1, status="running"))
+    book.acknowledged(book.write(10, None).number)
+    book.hurry()
+    assert book.due(10) is None
+    book.take(arrived(2, 2, message="m"))
+    book.hurry()
+    assert book.due(10) == 10
+
+
+def test_nothing_is_due_before_something_is_stored() -> None:
+    book = ledger()
+    book.take(arrived(1, status="running"))
+    assert book.due(10) is None
+
+
+def test_what_is_counted() -> None:
+    """Refused events count, and say nothing; events without a run are of this one."""
+    book = ledger()
+    book.take(arrived(1, 5, nodeId=1, status="running"))
+    book.take(arrived(2, None, kept=False, message="refused"))
+    book.take(Arrived(Sent(3, "s", b"no event"), 6, kept=True))
+    writing = book.write(10, 30)
+    record = parse_record("r", writing.payload)
+    assert (record.count, record.seq, record.run, record.owner, record.lease) == (3, 6, 2, True, 30)
+    assert record.job.message is None
+    assert json.loads(writing.summary[SUMMARY_HEADER])["run"] == 2
