@@ -318,7 +318,8 @@ def test_stored_once_and_in_order_whatever_happens(steps: list[str], there: bool
         number = int(address.split(".")[1])
         if there and number not in log:
             log.append(number)
-        if not lose:
+        # A first answer that never comes is for the PONG to replace; that is another test's.
+        if not (lose and acks.ever):
             answers.append((address, stored(log.index(number) + 1) if there else Answer(What.NOBODY)))
 
     def hear() -> None:

@@ -349,6 +349,7 @@ def test_a_job_that_is_killed(log_nats: NatsServer) -> None:
 def test_a_child_writes_a_record_of_its_own(log_nats: NatsServer) -> None:
     """It does not speak for the job: no lease, no beats."""
     with Subscriber(log_nats.url, TENANT) as subscriber, reporter(log_nats.url) as job:
+        eventually(lambda: job.stats.confirmed == 1)
         child = Reporter.from_settings(Settings(nats_url=log_nats.url, tenant=TENANT, job="1"), owner=False)
         with child, child.node("c", "Child"):
             child.log("x")
