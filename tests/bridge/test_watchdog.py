@@ -63,7 +63,7 @@ async def ends(api: Api, job: str, tenant: str = "acme") -> list[Stored]:
 async def end_of(api: Api, job: str) -> Stored:
     """The one end, when it is there."""
     while not (found := await ends(api, job)):
-        await asyncio.sleep(0.02)  # noqa: ASYNC110 - it is the server that is asked
+        await api.round_trip()
     (one,) = found
     return one
 
