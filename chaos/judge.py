@@ -24,6 +24,8 @@ class Finding:
 
     delivered: int = 0
     lost: int = 0
+    holes: list[str] = field(default_factory=list)
+    """The first and the last cursor of each hole."""
     duplicated: int = 0
     disordered: int = 0
     gaps: Counter[str] = field(default_factory=Counter)
@@ -196,7 +198,16 @@ class _Walk:
             if self._conflated and missing:
                 missing -= self._ledger.conflatable()
             self._finding.lost += len(missing)
+            self._finding.holes += _holes(sorted(missing), self._ledger)
         self._places.clear()
+
+
+def _holes(places: list[int], ledger: Ledger) -> list[str]:
+    begins = [place for place in places if place - 1 not in places]
+    ends = [place for place in places if place + 1 not in places]
+    return [
+        f"{ledger.live[begin].cursor} to {ledger.live[end].cursor}" for begin, end in zip(begins, ends, strict=True)
+    ]
 
 
 def pictures(reading: Reading, ledger: Ledger) -> list[str]:

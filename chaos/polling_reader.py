@@ -30,7 +30,7 @@ class PollingReader(Reader):
 
     @property
     def after(self) -> str | None:
-        """The answer's own next cursor."""
+        """What the last answer gave to go on from."""
         return self._next or self.first
 
     async def quiesce(self) -> None:
@@ -71,7 +71,7 @@ class PollingReader(Reader):
         messages: list[dict[str, Any]] = page["events"]
         for message in messages_in(text, len(messages)):
             self.reading.take(message)
-        self._next = page["next"] or self._next
+        self._next = page["cursor"] or self._next
         if not messages:
             self._empty += 1
             await asyncio.sleep(_PAUSE)

@@ -100,6 +100,9 @@ def main() -> None:
     ]
     for teller in tellers:
         teller.begin()
+    if spec.die_at is not None or spec.die_when != "reported":
+        # of a job that dies before anybody has heard of it nothing can be told
+        _await_stored(tellers)
     _tell("begun", 0)
     _report(spec, tellers)
     for teller in tellers:

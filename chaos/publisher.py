@@ -22,10 +22,10 @@ _WINDOW = 200
 class RawPublisher:
     """Publishes one job's events. What `publish` has returned from is stored; the order is that of the calls."""
 
-    def __init__(self, client: Client, tenant: str, job: str) -> None:
+    def __init__(self, client: Client, tenant: str, job: str, published: int) -> None:
         self._client = client
         self.subject = f"tenant.{tenant}.job.{job}.progress"
-        self.published = 0
+        self.published = published
         self._id = secrets.token_hex(4)
         self._ids = 0
 
@@ -80,7 +80,7 @@ class RawPublisher:
 
 
 @contextlib.asynccontextmanager
-async def publisher(url: str, tenant: str, job: str) -> AsyncIterator[RawPublisher]:
-    """A publisher with a connection of its own."""
+async def publisher(url: str, tenant: str, job: str, published: int = 0) -> AsyncIterator[RawPublisher]:
+    """A publisher with a connection of its own, which goes on counting from `published`."""
     async with connected(url) as client:
-        yield RawPublisher(client, tenant, job)
+        yield RawPublisher(client, tenant, job, published)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import traceback
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +61,9 @@ class Stage:
         try:
             yield self
             await self._check_leaks()
-        except (WaitedInVainError, TimeoutError, EOFError, AssertionError, OSError, RuntimeError, LookupError) as error:
-            self.verdict.problems.append(f"{type(error).__name__}: {error}")
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.verdict.problems.append(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
         finally:
             await self._strike()
             self.verdict.seconds = time.monotonic() - begun
@@ -229,7 +231,7 @@ class Stage:
         await leave_all(list(readers))
         for reader in readers:
             finding = judge(reader.reading, [*before, ledger], gaps=gaps, conflated=reader in conflated)
-            self.verdict.read(reader.transport, finding, ledger)
+            self.verdict.read(reader.name, reader.transport, finding, ledger)
             if reduce:
                 self.verdict.problems += pictures(reader.reading, ledger)
 

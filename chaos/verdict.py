@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from chaos.judge import Finding
 from chaos.ledger import Ledger, misstored
 
-TRANSPORTS = ("WebSocket", "SSE", "HTTP")
+_HOLES: Final = 3
+TRANSPORTS: Final = ("WebSocket", "SSE", "HTTP")
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Verdict:
             if count:
                 self.problems.append(f"job {ledger.job}: {count} events were {word} on their way into the log")
 
-    def read(self, transport: str, finding: Finding, ledger: Ledger) -> None:
+    def read(self, name: str, transport: str, finding: Finding, ledger: Ledger) -> None:
         """Enter one reader."""
         self.readers += 1
         self.delivered += finding.delivered
@@ -66,6 +67,10 @@ class Verdict:
         self.disordered += finding.disordered
         self.gaps += finding.gaps
         self.problems += finding.problems
+        if finding.lost or finding.duplicated or finding.disordered:
+            counts = f"{finding.lost} lost, {finding.duplicated} double, {finding.disordered} out of order"
+            holes = f"; without {', '.join(finding.holes[:_HOLES])}" if finding.holes else ""
+            self.problems.append(f"{name}: {counts} of {len(ledger.live)} (it got {finding.delivered}){holes}")
         current = max(ledger.ends, default=None)
         seen = dict(finding.ends)
         if current is not None:

@@ -59,6 +59,7 @@ async def tail_lost(stage: Stage) -> None:
         await nats.stop()
         nats.keep_copy(stage.directory / "copy")
         await nats.start()
+    async with publisher(nats.url, stage.tenant, "job", shared) as job:
         await job.flood(lost, "is lost")
         await stage.came(late, shared + lost)
         await leave_all(list(late))
@@ -67,7 +68,7 @@ async def tail_lost(stage: Stage) -> None:
         await nats.kill()
         nats.restore_copy(stage.directory / "copy")
         await nats.start()
-        job.published = shared
+    async with publisher(nats.url, stage.tenant, "job", shared) as job:
         await job.flood(after)
         await job.publish({"kind": "job", "status": "completed"})
     await hub.start()
@@ -94,6 +95,7 @@ async def tail_lost_live(stage: Stage) -> None:
         await nats.stop()
         nats.keep_copy(stage.directory / "copy")
         await nats.start()
+    async with publisher(nats.url, stage.tenant, "job", shared) as job:
         await job.flood(lost, "is lost")
         await stage.came(readers, shared + lost)
         old = await stage.ledger(nats.url)
@@ -102,7 +104,7 @@ async def tail_lost_live(stage: Stage) -> None:
             reader.reborn()
         nats.restore_copy(stage.directory / "copy")
         await nats.start()
-        job.published = shared
+    async with publisher(nats.url, stage.tenant, "job", shared) as job:
         await job.flood(after)
         await job.publish({"kind": "job", "status": "completed"})
     ledger = await stage.ended(nats.url)
@@ -130,9 +132,9 @@ async def without_jetstream(stage: Stage) -> None:
             reader.reading.items.clear()
             reader.reading.delivered = 0
         await nats.with_jetstream()
-        await hub.ready(durable=True)
-        stage.rest(hub)
-        job.published = 0
+    await hub.ready(durable=True)
+    stage.rest(hub)
+    async with publisher(nats.url, stage.tenant, "job") as job:
         await job.flood(events)
         await job.publish({"kind": "job", "status": "completed"})
     ledger = await stage.ended(nats.url)

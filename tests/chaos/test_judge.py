@@ -37,7 +37,8 @@ def test_every_planted_loss_duplicate_and_swap_is_counted(events: int, chance: r
     frames = sent(ledger.live)
     place = chance.randrange(events)
     without = [frame for number, frame in enumerate(frames) if number != place]
-    assert counts(judge(a_reading(*without), [ledger])) == (1, 0, 0)
+    finding = judge(a_reading(*without), [ledger])
+    assert (counts(finding), finding.holes) == ((1, 0, 0), [" to ".join([ledger.live[place].cursor] * 2)])
     twice = [*frames[: place + 1], *frames[place:]]
     assert counts(judge(a_reading(*twice), [ledger])) == (0, 1, 0)
     swapped = [*frames[:place], frames[place + 1], frames[place], *frames[place + 2 :]]

@@ -27,7 +27,7 @@ def test_a_payload_keeps_its_bytes(payload: dict[str, object], ascii: bool) -> N
 @given(st.lists(st.dictionaries(st.text(), JSON), max_size=5))
 def test_a_pages_messages_keep_their_bytes(messages: list[dict[str, object]]) -> None:
     written = [json.dumps(message) for message in messages]
-    assert messages_in(f'{{"events":[{", ".join(written)}],"next":null}}', len(written)) == written
+    assert messages_in(f'{{"events":[{", ".join(written)}],"cursor":null}}', len(written)) == written
 
 
 def test_messages_become_items_and_the_cursor_follows() -> None:

@@ -17,7 +17,7 @@ def a_verdict(*findings: Finding) -> Verdict:
     verdict, ledger = Verdict("test"), a_log(3, END)
     verdict.stored(ledger, 3)
     for finding in findings:
-        verdict.read("WebSocket", finding, ledger)
+        verdict.read("reader", "WebSocket", finding, ledger)
     return verdict
 
 
