@@ -37,9 +37,10 @@ PAGE_MESSAGES: Final = 500
 _PAGE_BYTES: Final = 512 * 1024
 _GATES_KEPT: Final = 4_096
 _NO_MESSAGE: Final = 10_037
-_LAG: Final = 0.05
+LAG: Final = 0.05
 """Seconds that a replica is given to catch up with its leader."""
-_LAGS: Final = 60
+LAGS: Final = 60
+"""How often."""
 _NANOSECOND: Final = 1_000_000_000
 _LEASE: Final = b"Milepost-Lease"
 
@@ -216,7 +217,7 @@ class History:
 
     async def page(self, tenant: str, job: str, after: Cursor | None, limit: int) -> tuple[Page, Stored | None]:
         """Messages behind a cursor, and the cursor's own. CursorGone when that is not there."""
-        for _ in range(_LAGS):
+        for _ in range(LAGS):
             batch = await self._batch(tenant, job, 1 if after is None else after.seq, limit)
             if after is None:
                 return Page(batch.messages, batch.pending > 0), None
@@ -225,7 +226,7 @@ class History:
             gap = await self._gap(tenant, job, after, batch)
             if gap is not None:
                 raise CursorGone(gap)
-            await asyncio.sleep(_LAG)
+            await asyncio.sleep(LAG)
         raise Unavailable("the replica that answers lags behind its leader")
 
     async def _batch(self, tenant: str, job: str, seq: int, limit: int) -> Batch:

@@ -28,7 +28,7 @@ from milepost_bridge.complaints import Complaints
 from milepost_bridge.cursor import read_cursor
 from milepost_bridge.errors import BridgeError, NoJetStream, ServerTooOld, StreamUnfit, Unavailable
 from milepost_bridge.feed import Feed, Live, Step
-from milepost_bridge.history import PAGE_MESSAGES, History, Loaded
+from milepost_bridge.history import LAG, LAGS, PAGE_MESSAGES, History, Loaded
 from milepost_bridge.listing import Listing
 from milepost_bridge.outgoing import outgoing
 from milepost_bridge.place import place_of
@@ -140,7 +140,7 @@ class Log:
             following = self._feeds[key] = _Following()
             following.task = self._spawn(self._keep_feed(key, following))
         await following.caught_up()
-        return following.feed.delivered
+        return following.feed.at.seq
 
     def unfollow(self, tenant: str, job: str) -> None:
         """Deliver no more of this job."""
@@ -160,9 +160,16 @@ class Log:
         """The next events behind a cursor; see `milepost_hub.job_log.JobLog`."""
         cursor = None if after is None else read_cursor(after)
         try:
-            return await self.history.read(tenant, job, cursor, limit)
+            for _ in range(LAGS):
+                events = await self.history.read(tenant, job, cursor, limit)
+                following = self._feeds.get((tenant, job))
+                if events or cursor is None or following is None or following.feed.delivered <= cursor.seq:
+                    return events
+                # More has been delivered already: the replica that answered lags behind.
+                await asyncio.sleep(LAG)
         except BridgeError as error:
             raise LogUnavailable(str(error)) from error
+        raise LogUnavailable("the replica that answers lags behind its leader")
 
     async def jobs(self, tenant: str, jobs: frozenset[str] | None) -> list[bytes]:
         """Summaries of a tenant's jobs, newest first; of these only, if given."""
@@ -309,7 +316,7 @@ class Log:
         snapshot = state.snapshot(stalled=stalled, durable=True)
         return Snapshot(
             json=json.dumps(snapshot, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode(),
-            position=loaded.event.seq if loaded.event else loaded.at.seq,
+            position=loaded.at.seq,
             cursor=str(loaded.event) if loaded.event else None,
             known=loaded.known,
             final=state.ended and not state.will_retry,

@@ -38,6 +38,9 @@ START = "start"
 _WRITE_SIZE = 64 * 1024
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 5.0
+# The first answer may be to somebody else's question, asked before this client's event was stored; and where the log
+# is replicated, the replica asked may be a little behind.
+_CATCHING_UP = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 T = TypeVar("T")
 
@@ -240,11 +243,12 @@ class Replay:
 
     async def _wait_for_channel(self, history: History) -> None:
         """The client has seen more than this hub has delivered: let the live path catch up with it."""
-        for _ in range(2):  # the first may have been asked by somebody else, before this client's event was stored
+        for wait in _CATCHING_UP:
             await self._ask(history.catch_up)
             self._host.flush()
             if self._position <= self._channel.flushed:
                 return
+            await self._host.news(wait)
         self._position = self._channel.flushed
 
     async def _begin_anew(self, history: History, gap: Gap) -> None:
