@@ -299,8 +299,8 @@ def _name(fields: bytes) -> str:
 
 def _place(listed: Sequence[bytes], before: str) -> int:
     """Where the page begins that comes after this job, also when the job has moved or gone meanwhile."""
-    at, _, job = before.rpartition("~")
-    if not job:
+    at, mark, job = before.rpartition("~")
+    if not mark:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "before is `next` of a page, as it came")
     earlier = len(listed)
     for place, fields in enumerate(listed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from milepost_hub.connection import Connection
 from milepost_hub.event import Event
@@ -16,6 +17,7 @@ from milepost_hub.settings import HubSettings
 from milepost_hub.token import Verifier, issue
 from milepost_hub.upstream import Interest
 
+from tests.hub.memory_log import MemoryLog
 from tests.hub.raw_client import RawClient
 from tests.hub.signers import SECRET
 from tests.waiting import eventually_async
@@ -60,6 +62,16 @@ class LiveHub(Hub):
         return set(self._server.server_state.connections)
 
     @property
+    def joining(self) -> int:
+        """Replays in progress."""
+        return sum(len(channel.replays) + len(channel.listings) for channel in self._channels.values())
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the hub's own that run for clients."""
+        return len(self._tasks)
+
+    @property
     def flushes(self) -> int:
         """How often the fan-out has flushed."""
         return self._fanout.flushes
@@ -94,10 +106,20 @@ async def live_hub(
         hub = kind(HubSettings.model_validate(figures), verifier or Verifier(keys))
         async with hub:
             hub.source = source or Source()
+            if isinstance(hub.source.log, MemoryLog):
+                hub.source.log.hub = hub
             hub.attach(hub.source)
             yield hub
     assert hub.empty
     assert asyncio.all_tasks() - {asyncio.current_task()} <= before
+
+
+@contextlib.asynccontextmanager
+async def logged_hub(**settings: Any) -> AsyncIterator[tuple[LiveHub, MemoryLog]]:  # noqa: ANN401 - as `live_hub`'s
+    """A hub with a log behind it."""
+    log = MemoryLog()
+    async with live_hub(source=Source(log=log), max_messages_per_second=1_000_000, **settings) as hub:
+        yield hub, log
 
 
 async def a_client(

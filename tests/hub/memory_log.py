@@ -17,7 +17,7 @@ from milepost_hub.hub import Hub
 from milepost_hub.job_id import write_job_id
 from milepost_hub.job_log import Gap, Snapshot
 
-_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,20})", re.ASCII)
 _ENDS = frozenset({"completed", "failed", "cancelled"})
 _EPOCH = 1_700_000_000_000_000_000
 
@@ -82,13 +82,16 @@ class MemoryLog:
         del events[:count]
 
     def reborn(self) -> None:
-        """Another life of the whole log: empty, its positions counted anew, its times others."""
+        """Another life of the whole log: empty, its positions counted anew, its times others. The hub hears of it."""
         self.stored.clear()
         self.dropped.clear()
-        self.followed.clear()
         self._pending.clear()
         self._position = 0
         self.life += 1_000_000
+        for key in self.followed:
+            self.followed[key] = 0
+            if self.hub is not None:
+                self.hub.reset(*key, Gap("epoch", None, None), self.snapshot_now(*key))
 
     @property
     def waiting(self) -> int:

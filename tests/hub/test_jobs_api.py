@@ -1,0 +1,183 @@
+"""Jobs over HTTP: their list, a snapshot, polling; who may see them, and what cannot be had."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from milepost_hub.token import issue
+
+from tests.hub.live_hub import LiveHub, Source, live_hub
+from tests.hub.memory_log import MemoryLog
+from tests.hub.signers import SECRET
+
+PROBLEM = "application/problem+json"
+
+
+@contextlib.asynccontextmanager
+async def api(token: str | None = None) -> AsyncIterator[tuple[httpx.AsyncClient, MemoryLog, LiveHub]]:
+    log = MemoryLog()
+    async with live_hub(source=Source(log=log)) as hub:
+        headers = {"Authorization": f"Bearer {token or issue(SECRET, 'acme')}"}
+        async with httpx.AsyncClient(base_url=hub.url, trust_env=False, headers=headers) as http:
+            yield http, log, hub
+
+
+def a_job(log: MemoryLog, job: int, status: str = "running", tenant: str = "acme") -> None:
+    log.store(tenant, str(job), {"status": status})
+
+
+async def test_jobs_are_listed_newest_first_a_page_at_a_time() -> None:
+    async with api() as (http, log, _):
+        for number in range(120):
+            a_job(log, number)
+        a_job(log, 500, tenant="globex")
+        got: list[int] = []
+        before: dict[str, str] = {}
+        sizes = []
+        while True:
+            page = (await http.get("/api/jobs", params=before)).json()
+            sizes.append(len(page["jobs"]))
+            got += [job["jobId"] for job in page["jobs"]]
+            if page["next"] is None:
+                break
+            before = {"before": page["next"]}
+        assert got == list(range(119, -1, -1))
+        assert sizes == [50, 50, 20]
+
+
+async def test_jobs_are_found_by_status_and_by_what_they_are_called() -> None:
+    async with api() as (http, log, _):
+        for number, status in enumerate(["running", "failed", "completed", "cancelled"] * 3):
+            a_job(log, number, status)
+
+        async def found(**asked: str | int | list[str]) -> list[int]:
+            return [job["jobId"] for job in (await http.get("/api/jobs", params=asked)).json()["jobs"]]
+
+        assert await found(status="failed") == [9, 5, 1]
+        assert await found(status=["failed", "completed"]) == await found(status="failed,completed")
+        assert await found(status="failed,completed", limit=2) == [10, 9]
+        assert await found(q="JOB 1") == [11, 10, 1]
+        assert await found(q="job 1", status="failed") == [1]
+        assert await found(status="never") == []
+
+
+async def test_ten_thousand_jobs_are_listed_in_pages() -> None:
+    async with api() as (http, log, _):
+        for number in range(10_000):
+            a_job(log, number)
+        page = (await http.get("/api/jobs", params={"limit": 500, "q": "999"})).json()
+        assert len(page["jobs"]) == 19
+        page = (await http.get("/api/jobs", params={"limit": 500})).json()
+        assert [job["jobId"] for job in page["jobs"]] == list(range(9_999, 9_499, -1))
+
+
+async def test_a_page_goes_on_when_the_job_it_ended_with_has_gone() -> None:
+    async with api() as (http, log, _):
+        for number in range(4):
+            a_job(log, number)
+        page = (await http.get("/api/jobs", params={"limit": 2})).json()
+        del log.stored["acme", "2"]
+        assert (await http.get("/api/jobs", params={"before": page["next"]})).status_code == 200
+        assert (await http.get("/api/jobs", params={"before": "nonsense"})).status_code == 400
+
+
+async def test_a_jobs_snapshot_comes_with_its_cursor() -> None:
+    async with api() as (http, log, _):
+        event = log.store("acme", "7", {"status": "running"})
+        told = (await http.get("/api/jobs/7")).json()
+        assert (told["jobId"], told["cursor"], told["snapshot"]["status"]) == (7, event.cursor, "running")
+        assert (await http.get("/api/jobs/8")).status_code == 404
+
+
+async def test_polling_starts_with_a_snapshot_and_goes_on_from_cursor_to_cursor() -> None:
+    """Messages as on the WebSocket, every event once."""
+    async with api() as (http, log, _):
+        for number in range(7):
+            log.store("acme", "7", {"message": "", "n": number})
+        first = (await http.get("/api/jobs/7/events")).json()
+        assert [message["type"] for message in first["events"]] == ["job.snapshot"]
+        assert first["more"] is False
+        for number in range(7, 12):
+            log.store("acme", "7", {"message": "", "n": number})
+        got, cursor, more = [], first["cursor"], True
+        while more:
+            page = (await http.get("/api/jobs/7/events", params={"after": cursor, "limit": 2})).json()
+            got += [message["payload"]["n"] for message in page["events"]]
+            cursor, more = page["cursor"], page["more"]
+        assert got == [7, 8, 9, 10, 11]
+        page = (await http.get("/api/jobs/7/events", params={"after": "start"})).json()
+        assert [message["payload"]["n"] for message in page["events"]] == list(range(12))
+        assert page["events"][-1] == {
+            **{"type": "job.progress", "jobId": 7, "payload": {"message": "", "n": 11}},
+            **{"cursor": cursor, "at": "2026-01-01T00:00:00.000Z"},
+        }
+
+
+async def test_polling_over_a_gap_is_told_it_and_gets_a_snapshot() -> None:
+    async with api() as (http, log, _):
+        events = [log.store("acme", "7", {"message": "", "n": number}) for number in range(9)]
+        log.drop("acme", "7", 5)
+        page = (await http.get("/api/jobs/7/events", params={"after": events[1].cursor})).json()
+        assert [message["type"] for message in page["events"]] == ["job.gap", "job.snapshot"]
+        assert page["events"][0]["reason"] == "retention"
+        assert page["cursor"] == events[-1].cursor
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/jobs/7", "/api/jobs/7/events", "/api/jobs/7/stream"])
+async def test_only_a_good_token_gets_an_answer(path: str) -> None:
+    """In the header or in the URL; told why not as a problem."""
+    async with api() as (http, log, hub):
+        a_job(log, 7)
+        for headers in ({"Authorization": ""}, {"Authorization": "Bearer nonsense"}):
+            refused = await http.get(path, headers=headers)
+            assert (refused.status_code, refused.headers["content-type"]) == (401, PROBLEM)
+            assert refused.headers["www-authenticate"] == "Bearer"
+            assert "token" in refused.json()["detail"]
+        unscoped = issue(SECRET, "acme", scopes=["submit"])
+        assert (await http.get(path, headers={"Authorization": f"Bearer {unscoped}"})).status_code == 403
+        async with httpx.AsyncClient(base_url=hub.url, trust_env=False) as bare, contextlib.AsyncExitStack() as stack:
+            token = issue(SECRET, "acme")
+            response = await stack.enter_async_context(bare.stream("GET", path, params={"token": token}))
+            assert response.status_code == 200
+
+
+async def test_a_token_with_a_list_sees_those_jobs_and_another_tenants_none() -> None:
+    async with api(issue(SECRET, "acme", jobs=[2])) as (http, log, _):
+        for number in (1, 2, 3):
+            a_job(log, number)
+        assert [job["jobId"] for job in (await http.get("/api/jobs")).json()["jobs"]] == [2]
+        assert (await http.get("/api/jobs/2")).status_code == 200
+        for path in ("/api/jobs/1", "/api/jobs/1/events", "/api/jobs/1/stream", "/api/jobs/99"):
+            assert (await http.get(path)).status_code == 403
+        theirs = {"Authorization": f"Bearer {issue(SECRET, 'globex')}"}
+        assert (await http.get("/api/jobs", headers=theirs)).json() == {"jobs": [], "next": None}
+        assert (await http.get("/api/jobs/2", headers=theirs)).status_code == 404
+        assert (await http.get("/api/jobs/2/events", headers=theirs)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/jobs/7", "/api/jobs/7/events", "/api/jobs/7/events?after=start"])
+async def test_without_its_log_the_hub_says_when_to_come_back(path: str) -> None:
+    async with api() as (http, log, hub):
+        log.unavailable = True
+        for _ in range(2):
+            refused = await http.get(path)
+            assert (refused.status_code, refused.headers["content-type"]) == (503, PROBLEM)
+            assert int(refused.headers["retry-after"]) > 0
+            hub.source.log = None
+            hub.upstream_changed()
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/7/events?after=yesterday", "/api/jobs/7/stream?after=yesterday"])
+async def test_what_is_no_cursor_is_a_bad_request(path: str) -> None:
+    async with api() as (http, _, _hub):
+        refused = await http.get(path)
+        assert (refused.status_code, refused.headers["content-type"]) == (400, PROBLEM)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=many"])
+async def test_a_limit_out_of_range_is_refused(query: str) -> None:
+    async with api() as (http, _, _hub):
+        assert (await http.get(f"/api/jobs?{query}")).status_code == 422
