@@ -37,7 +37,9 @@ class Requests:
         self._socket = socket.create_connection((address.hostname, address.port), timeout=20)
         self._stream: BinaryIO = self._socket.makefile("rb")
         self._stream.readline()
-        options = {"verbose": False, "headers": True, "no_responders": True}
+        options: dict[str, Any] = {"verbose": False, "headers": True, "no_responders": True}
+        if address.username:
+            options |= {"user": address.username, "pass": address.password}
         self._socket.sendall(f"CONNECT {json.dumps(options)}\r\nSUB _INBOX.test 1\r\n".encode())
 
     def close(self) -> None:

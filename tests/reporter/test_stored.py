@@ -311,6 +311,57 @@ def test_more_than_the_server_takes(tmp_path: Path, caplog: pytest.LogCaptureFix
     ]
 
 
+ACCOUNTS = """
+jetstream {}
+accounts {
+  HUB {
+    jetstream: enabled
+    users: [{user: hub, password: h}]
+    exports: [EXPORTS]
+  }
+  ACME {
+    users: [{user: acme, password: a, permissions: {publish: [SUBJECTS], subscribe: ["_INBOX.>"]}}]
+    imports: [IMPORTS]
+  }
+}
+"""
+
+
+def accounts() -> str:
+    """An account for one tenant, which may publish its own jobs' messages into another that keeps the log."""
+    leaves = ("progress", "end.*", "state.*", "alive")
+    exports = ", ".join(f'{{service: "tenant.*.job.*.{leaf}", accounts: [ACME]}}' for leaf in leaves)
+    imports = ", ".join(f'{{service: {{account: HUB, subject: "tenant.acme.job.*.{leaf}"}}}}' for leaf in leaves)
+    subjects = ", ".join(f'"tenant.acme.job.*.{leaf}"' for leaf in leaves)
+    return ACCOUNTS.replace("EXPORTS", exports).replace("IMPORTS", imports).replace("SUBJECTS", subjects)
+
+
+def test_from_an_account_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Answers, the record and the refusal of a second end come through the import; beats go."""
+    config = tmp_path / "accounts.conf"
+    config.write_text(accounts())
+    with NatsServer(config=config) as server:
+        hub = server.url.replace("://", "://hub:h@")
+        with reporter(server.url, user="acme", password="a") as job:
+            for number in range(300):
+                job.log(f"line {number}")
+            eventually(lambda: job.stats.sent)
+            make_streams(hub)
+            with Subscriber(hub, TENANT) as subscriber:
+                job.complete()
+                assert job.close(timeout=20)
+                eventually(lambda: [beat for beat in subscriber.beats if "ended" in beat.event])
+        messages = stored(hub)
+        assert [m for m in caplog.records if "no stream" not in m.getMessage()] == []
+        assert_once_in_order(messages, job)
+        assert len(messages) == 302
+        assert records_of(hub)[0].count == 302
+        with reporter(server.url, user="acme", password="a"):
+            pass
+        assert len([message for message in stored(hub) if ".end." in message.subject]) == 1
+        assert "had been ended by somebody else" in caplog.text
+
+
 KILLED = """
 import sys
 from milepost_reporter import Reporter, Settings
