@@ -183,6 +183,9 @@ class Replay:
     async def _join(self, history: History) -> None:
         self._host.counts["replay"] += 1
         await self._ask(history.follow)
+        if self.wish.after is None:
+            # Before the answer: whatever is published behind it comes as an event, to those who know no snapshots too.
+            await self._ask(history.snapshot)
         self._answer()
         if self._gap is not None:
             await self._begin_anew(history, self._gap)
