@@ -280,6 +280,32 @@ def test_a_hanging_server_is_not_flooded(log_nats: NatsServer) -> None:
     assert_once_in_order(stored(log_nats.url), job)
 
 
+def test_a_hanging_connection_is_given_up_for_a_new_one(log_nats: NatsServer) -> None:
+    """What the server reads of the old one when it goes on, and what comes over the new one, is stored once."""
+    with reporter(log_nats.url, ping_interval=0.2, connect_timeout=0.5) as job:
+        eventually(lambda: job.stats.confirmed == 1)
+        log_nats.pause()
+        for number in range(400):
+            job.log(f"line {number}")
+        eventually(lambda: not job.stats.connected)
+        log_nats.resume()
+    assert job.stats.connections >= 2
+    assert_once_in_order(stored(log_nats.url), job)
+
+
+def test_close_keeps_its_bound_while_stopped(log_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    with reporter(log_nats.url) as job:
+        eventually(lambda: job.stats.confirmed == 1)
+        log_nats.pause()
+        for number in range(2_000):
+            job.log(f"line {number}")
+        assert not job.close(timeout=0.5)
+        assert 0 < job.stats.sent - job.stats.confirmed <= 512
+        assert not [thread for thread in threading.enumerate() if thread.name == "milepost-reporter"]
+        log_nats.resume()
+    assert "2000 events of job 1 have not reached NATS: it did not answer in time" in caplog.text
+
+
 def test_an_event_the_stream_never_takes(bare_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     """It is left out, counted and told once; those behind it are stored."""
     make_streams(bare_nats.url, max_msg_size=2_000)
