@@ -197,9 +197,12 @@ class Watchdog:
             "Milepost-Run": str(run),
         }
         try:
-            await self._api.publish(subjects.end(place.tenant, place.job, run), _lost_event(run, lost.lease), headers)
-            self.counts["lost"] += 1
-            _logger.info("job %s of %s: run %d is lost", place.job, place.tenant, run)
+            end = subjects.end(place.tenant, place.job, run)
+            ack = await self._api.publish(end, _lost_event(run, lost.lease), headers)
+            # before 2.12 a resend is told before it is refused
+            self.counts["refused" if ack.duplicate else "lost"] += 1
+            if not ack.duplicate:
+                _logger.info("job %s of %s: run %d is lost", place.job, place.tenant, run)
         except Refused as refused:
             if refused.err_code != _ENDED_ALREADY:
                 if refused.err_code != _ASK_AGAIN:
