@@ -28,6 +28,7 @@ _ALL: Final[tuple[Scenario, ...]] = (
     clients.late_joiners,
     ends.reporter_killed,
     ends.watchdogs_race,
+    ends.died_unwatched,
     ends.two_ends,
     ends.wrong_clocks,
 )

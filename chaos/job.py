@@ -22,6 +22,7 @@ class JobProcess:
             environment["MILEPOST_LEASE_SECONDS"] = str(lease)
         self.process = Process(f"job {spec.jobs[0]}", ["-m", "chaos.program", spec.as_argument()], environment, log)
         self.closed: bool | None = None
+        self._all_told = False
         self._told: list[dict[str, Any]] = []
         self._listening: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
@@ -64,7 +65,7 @@ class JobProcess:
 
     async def _hear(self, what: dict[str, Any], seconds: float) -> None:
         async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(lambda: what in self._told or not self.process.running)
+            await self._news.wait_for(lambda: what in self._told or self._all_told)
         if what not in self._told:
             raise EOFError(f"{self.process.name} ended before it said {what}: {self.process.log_tail()}")
 
@@ -79,6 +80,6 @@ class JobProcess:
                 self._news.notify_all()
             if "closed" in told:
                 self.closed = told["closed"]
-        await self.process.ended()
         async with self._news:
+            self._all_told = True
             self._news.notify_all()

@@ -7,11 +7,13 @@ from dataclasses import asdict, replace
 from typing import Final
 
 from chaos.hub import HubProcess
+from chaos.job import JobProcess
 from chaos.ledger import Ledger
 from chaos.program import Spec
 from chaos.publisher import publisher
 from chaos.reader import Reader
 from chaos.stage import Stage
+from chaos.waiting import until_async
 
 _LEASE: Final = 1.0
 _HOUR: Final = 3_600.0
@@ -68,11 +70,15 @@ async def watchdogs_race(stage: Stage) -> None:
     """Two hubs with a watchdog each, and jobs that fall silent for about their lease and then end by themselves."""
     nats = await stage.nats()
     hubs = [await stage.hub(nats.url, "hub-a"), await stage.hub(nats.url, "hub-b")]
-    rounds = stage.scale(10, 4)
-    each = 4
-    pauses = stage.decide("silent for leases", [round(stage.dice.share(0.7, 1.7), 2) for _ in range(rounds)])
-    races = [_race(stage, nats.url, number, each, pause) for number, pause in enumerate(pauses)]
-    jobs = [job for raced in await asyncio.gather(*races) for job in raced]
+    rounds, each = stage.scale(10, 4), 4
+    pauses = stage.decide("silent for leases", [round(stage.dice.share(0.4, 1.3), 2) for _ in range(rounds)])
+    processes = []
+    for number in range(rounds):
+        jobs = [f"race-{number}-{place}" for place in range(each)]
+        processes.append(await stage.program(nats.url, Spec(jobs=jobs, events=20, rate=0, hold_at=20), lease=_LEASE))
+    await asyncio.gather(*(_watches(hub, rounds * each) for hub in hubs))
+    await asyncio.gather(*map(_fall_silent, processes, pauses))
+    jobs = [job for process in processes for job in process.spec.jobs]
     statuses = {"completed": 0, "failed": 0}
     for job in jobs:
         ledger = await stage.ended(nats.url, job, seconds=30)
@@ -83,21 +89,56 @@ async def watchdogs_race(stage: Stage) -> None:
     stage.note(f"{statuses['completed']} jobs ended themselves, {statuses['failed']} were declared lost")
 
 
-async def _race(stage: Stage, url: str, number: int, each: int, pause: float) -> list[str]:
-    jobs = [f"race-{number}-{place}" for place in range(each)]
-    process = await stage.program(url, Spec(jobs=jobs, events=20, rate=0, hold_at=20, marks=[20]), lease=_LEASE)
-    await process.reported(20)
+async def _watches(hub: HubProcess, jobs: int) -> None:
+    """Return when this hub's watchdog waits for the beats of so many jobs."""
+
+    async def watched() -> bool:
+        return (await hub.metrics()).get("milepost_watchdog_jobs", 0) >= jobs
+
+    await until_async(watched, f"{hub.name} watches {jobs} jobs")
+
+
+async def _fall_silent(process: JobProcess, leases: float) -> None:
     process.pause()
-    await asyncio.sleep(pause * _LEASE)  # the silence itself
+    await asyncio.sleep(leases * _LEASE)  # the silence itself
     process.go_on()
     process.resume()
     await process.finished()
-    return jobs
 
 
 def _end_status(ledger: Ledger) -> str:
     place = ledger.index[next(iter(ledger.ends.values())).cursor]
     return str(ledger.events[place].status)
+
+
+async def died_unwatched(stage: Stage) -> None:
+    """Jobs die while no hub runs, and while nats-server is away; one lives through both. The dead have one end each."""
+    nats = await stage.nats()
+    hub = await stage.hub(nats.url)
+    events = 100
+    held = {
+        job: await stage.program(nats.url, Spec(jobs=[job], events=events, rate=0, hold_at=events // 2), lease=_LEASE)
+        for job in ("without-hub", "without-nats", "lives")
+    }
+    await _watches(hub, len(held))
+    readers = {job: stage.audience(hub, job, websockets=2, streams=1, polls=1) for job in held}
+    await nats.kill()
+    await held["without-nats"].kill()
+    await nats.start()
+    await hub.ready()
+    await hub.kill()
+    await held["without-hub"].kill()
+    await hub.start()
+    stage.rest(hub)
+    for job in ("without-hub", "without-nats"):
+        ledger = await stage.ended(nats.url, job)
+        stage.verdict.require(_end_status(ledger) == "failed", f"{job} ended {_end_status(ledger)}")
+        await stage.conclude(ledger, readers[job], published=None)
+    held["lives"].go_on()
+    await held["lives"].finished()
+    ledger = await stage.ended(nats.url, "lives")
+    stage.verdict.require(_end_status(ledger) == "completed", f"the living job ended {_end_status(ledger)}")
+    await stage.conclude(ledger, readers["lives"], published=events)
 
 
 async def two_ends(stage: Stage) -> None:
