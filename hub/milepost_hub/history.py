@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from milepost_hub import message
 from milepost_hub.channel import Batch, Channel
@@ -29,6 +29,15 @@ class Page:
         self.last = last
 
 
+class State(NamedTuple):
+    """A snapshot as a message, and where it stands."""
+
+    delivery: Delivery
+    position: int
+    cursor: str | None
+    final: bool
+
+
 class History:
     """Reads a channel's log. Its coroutines raise what the log raises."""
 
@@ -41,8 +50,7 @@ class History:
         self._shared = Shared(spawn, counts)
         self._asked_to_follow = False
         self._following = False
-        self._snapshot: Snapshot | None = None
-        self._told: tuple[Snapshot, Delivery] | None = None
+        self._state: State | None = None
         self._limit = 128
         self._joined: Batch | None = None
 
@@ -60,20 +68,14 @@ class History:
         self._channel.follows(await self._log.follow(self._tenant, self._job))
         self._following = True
 
-    async def snapshot(self) -> Snapshot:
+    async def state(self) -> State:
         """The job's state at a place from which the ring goes on, or the present one."""
-        if self._snapshot is not None and self._channel.ring.between(self._snapshot.position, 0) is not None:
+        state = self._state
+        if state is not None and self._channel.ring.between(state.position, 0) is not None:
             self._counts["cached"] += 1
-            return self._snapshot
-        self._snapshot = await self._read("snapshot", lambda: self._log.snapshot(self._tenant, self._job))
-        return self._snapshot
-
-    def snapshot_delivery(self, snapshot: Snapshot) -> Delivery:
-        """It as a message, made once for all who get the same."""
-        told = self._told
-        if told is None or told[0] is not snapshot:
-            told = self._told = (snapshot, snapshot_delivery(self._job, snapshot))
-        return told[1]
+            return state
+        self._state = await self._read("state", self._read_state)
+        return self._state
 
     def check(self, cursor: str) -> int:
         """The position a cursor names; BadCursor for none."""
@@ -94,6 +96,10 @@ class History:
             joined = self._joined = Batch(self._channel, deliveries)
         return joined
 
+    def forget_batch(self) -> None:
+        """Nobody is on the way any more."""
+        self._joined = None
+
     def starts_anew(self, snapshot: Snapshot) -> None:
         """What was read before counts no more: this is the state, and the events behind it follow."""
         self._shared.close()
@@ -101,7 +107,7 @@ class History:
         self._joined = None
         self._asked_to_follow = True
         self._following = True
-        self._snapshot = snapshot
+        self._state = _as_state(self._job, snapshot)
         self._channel.starts_anew(snapshot.position, snapshot.cursor)
 
     def close(self) -> None:
@@ -116,6 +122,9 @@ class History:
             return await call()
 
         return await self._shared.ask(what, read)
+
+    async def _read_state(self) -> State:
+        return _as_state(self._job, await self._log.snapshot(self._tenant, self._job))
 
     async def _page(self, cursor: str | None, limit: int) -> Page:
         events = await self._log.read(self._tenant, self._job, cursor, limit)
@@ -140,6 +149,10 @@ class History:
 
 def _same(some: list[Delivery], others: list[Delivery]) -> bool:
     return len(some) == len(others) and some[0] is others[0] and some[-1] is others[-1]
+
+
+def _as_state(job: str, snapshot: Snapshot) -> State:
+    return State(snapshot_delivery(job, snapshot), snapshot.position, snapshot.cursor, snapshot.final)
 
 
 def snapshot_delivery(job: str, snapshot: Snapshot) -> Delivery:

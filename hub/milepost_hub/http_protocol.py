@@ -33,7 +33,6 @@ PROTOCOL = "milepost.protocol"
 """Where a request's `state` has the protocol that read it."""
 
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-_UNSENT = 16 * 1024
 
 
 class StreamOf(Protocol):
@@ -71,17 +70,20 @@ class HttpProtocol(H11Protocol):
         if trailing and protocol is not self and not self.transport.is_closing():
             protocol.data_received(trailing)  # type: ignore[attr-defined]  # ours, or uvicorn's: both read bytes
 
-    def begin_stream(self, stream: StreamOf) -> None:
-        """From now on the transport keeps nothing that it cannot send, and the stream hears of the connection's end."""
+    def begin_stream(self, stream: StreamOf, unsent: int) -> None:
+        """From now on the transport keeps nothing that it cannot send, and the stream hears of the connection's end.
+
+        unsent: bytes the kernel may hold unsent; 0 leaves the system's default.
+        """
         self._stream = stream
         if self.transport.is_closing():
             stream.lost()
             return
         self.transport.set_write_buffer_limits(high=0)
         sock = self.transport.get_extra_info("socket")
-        if sock is not None:
+        if sock is not None and unsent:
             with contextlib.suppress(OSError):  # a system without it only buffers more
-                sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, unsent)
 
     def end_stream(self) -> None:
         """The stream is over; the connection may serve another request."""

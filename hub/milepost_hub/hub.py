@@ -260,6 +260,8 @@ class Hub:
 
     def _change_log(self) -> None:
         """What clients know belongs to the log that was there before: they begin anew."""
+        if not self._channels:
+            return
         self._fanout.flush()
         gap = Gap("unavailable", None, None)
         for channel in [channel for channel in self._channels.values() if ALL_JOBS not in channel.topic]:

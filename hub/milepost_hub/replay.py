@@ -185,7 +185,7 @@ class Replay:
         await self._ask(history.follow)
         if self.wish.after is None:
             # Before the answer: whatever is published behind it comes as an event, to those who know no snapshots too.
-            await self._ask(history.snapshot)
+            await self._ask(history.state)
         self._answer()
         if self._gap is not None:
             await self._begin_anew(history, self._gap)
@@ -206,6 +206,8 @@ class Replay:
         if self._channel.replays.get(self._client) is self:
             del self._channel.replays[self._client]
             self._client.replaying(-1)
+        if self._history is not None and not self._channel.replays:
+            self._history.forget_batch()
         if self._final:
             self._client.ended(self.wish.topic, self._cursor)
 
@@ -258,10 +260,10 @@ class Replay:
         await self._give_state(history, self._told(gap))
 
     async def _give_state(self, history: History, *before: Delivery) -> None:
-        snapshot = await self._ask(history.snapshot)
-        await self._give(history, [*before, history.snapshot_delivery(snapshot)])
-        self._position, self._cursor = snapshot.position, snapshot.cursor
-        self._verified, self._final = True, snapshot.final
+        state = await self._ask(history.state)
+        await self._give(history, [*before, state.delivery])
+        self._position, self._cursor = state.position, state.cursor
+        self._verified, self._final = True, state.final
 
     async def _give(self, history: History, deliveries: list[Delivery]) -> None:
         await self._client.drained()

@@ -80,8 +80,9 @@ class Stream:
         self.owed: Batch | list[Batch] | None = None
         self._host = host
         self._protocol = protocol
-        self._queue: deque[bytes] = deque([b"retry: %d\n\n" % RETRY])
-        # What waits and counts as pressure: a piece of a replay does not.
+        # Each with the events that count as pressure: a piece of a replay has none.
+        self._queue: deque[tuple[bytes, int]] = deque([(b"retry: %d\n\n" % RETRY, 0)])
+        # What counts, the write in progress included.
         self._held = 0
         self._held_bytes = 0
         self._replays = 0
@@ -158,15 +159,17 @@ class Stream:
 
     def woken(self, slot: int) -> None:
         """A slot of the wheel has come up: heartbeat, a token's end, a client that does not read."""
-        if slot != self._wake or self._ended:
+        if slot != self._wake:
             return
         self._wake = 0
         settings, now = self._host.settings, time.monotonic()
+        if self._writing_since is not None:
+            self._look_after(settings, now, self._writing_since)
+        if self._ended and self._writing_since is None:
+            return
         if self.grant is not None and time.time() >= self.grant.expires_at:
             self.close(CloseCode.TOKEN_EXPIRED)
-        elif self._writing_since is not None:
-            self._look_after(settings, now, self._writing_since)
-        elif now >= self._last_sent + settings.heartbeat_interval:
+        elif self._writing_since is None and now >= self._last_sent + settings.heartbeat_interval:
             self.tell(Delivery(text_frame(message.heartbeat(time.time())), kind="heartbeat"))
         self._schedule()
 
@@ -174,7 +177,7 @@ class Stream:
 
     async def carry(self, send: Send) -> None:
         """Bring what is held to the transport, a piece at a time, until the stream has ended."""
-        self._protocol.begin_stream(self)
+        self._protocol.begin_stream(self, self._host.settings.unsent_bytes)
         self._schedule()
         try:
             while self._queue or not self._ended:
@@ -183,14 +186,15 @@ class Stream:
                     self._changed.clear()
                     await self._changed.wait()
                     continue
-                await self._write(send, self._take())
+                await self._write(send)
         finally:
             self._ended = True
             self._idle.set()
             self._protocol.end_stream()
             self._host.left(self)
 
-    async def _write(self, send: Send, data: bytes) -> None:
+    async def _write(self, send: Send) -> None:
+        data, events, counted = self._take()
         self._last_sent = self._writing_since = time.monotonic()
         self._left = len(data)
         try:
@@ -198,32 +202,36 @@ class Stream:
             await self._protocol.flow.drain()
         finally:
             self._writing_since = None
-            if not self._queue:
-                self._held = self._held_bytes = 0
+            self._held -= events
+            self._held_bytes -= counted
 
-    def _take(self) -> bytes:
-        taken = [self._queue.popleft()]
-        size = len(taken[0])
-        while self._queue and size + len(self._queue[0]) <= _WRITE_SIZE:
-            taken.append(self._queue.popleft())
-            size += len(taken[-1])
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+    def _take(self) -> tuple[bytes, int, int]:
+        """About 64 KiB from the front; the events in it that count, and their bytes."""
+        taken: list[bytes] = []
+        size = events = counted = 0
+        while self._queue and (not taken or size + len(self._queue[0][0]) <= _WRITE_SIZE):
+            data, count = self._queue.popleft()
+            taken.append(data)
+            size += len(data)
+            events += count
+            counted += len(data) if count else 0
+        return (taken[0] if len(taken) == 1 else b"".join(taken)), events, counted
 
     def _hold(self, data: bytes, events: int) -> None:
         if self._ended:
             return
         self._held += events
         self._held_bytes += len(data)
-        self._put(data)
+        self._put(data, events)
         settings = self._host.settings
         if self._writing_since is not None and (
             self._held > settings.queue_messages or self._held_bytes > settings.queue_bytes
         ):
             self.close(CloseCode.TOO_SLOW)
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, events: int = 0) -> None:
         if not self._ended:
-            self._queue.append(data)
+            self._queue.append((data, events))
             self._changed.set()
 
     def _end(self) -> None:
@@ -236,15 +244,13 @@ class Stream:
 
     def _look_after(self, settings: HubSettings, now: float, since: float) -> None:
         """See to a client that does not read: one that takes a replay slowly is given time as long as it takes any."""
-        if not self._replays:
-            if now >= since + settings.write_wait:
-                self.close(CloseCode.TOO_SLOW)
-            return
         left = self._protocol.transport.get_write_buffer_size()
-        if left < self._left:
+        if self._replays and left < self._left:
             self._left, self._writing_since = left, now
-        elif now >= since + settings.pong_timeout:
-            self._host.closes["dead"] = self._host.closes.get("dead", 0) + 1
+        elif now >= since + (settings.pong_timeout if self._replays else settings.write_wait):
+            how = "dead" if self._replays else CloseCode.TOO_SLOW
+            if not self._ended:
+                self._host.closes[how] = self._host.closes.get(how, 0) + 1
             self._end()
             self._abort()
 

@@ -217,12 +217,12 @@ async def test_a_thousand_who_join_at_once_cost_one_read() -> None:
         for client in clients:
             got = [await client.until("job.snapshot")]
             assert len(got[0]["snapshot"]["events"]) == 500
-            client.close()
         fill(log, 5, 500)
         late = await viewer(hub)
         await late.until_seen(505)
         assert (log.asked["follow"], log.asked["snapshot"], log.asked["read"]) == (1, 1, 0)
-        late.client.close()
+        for client in [*clients, late.client]:
+            client.close()
 
 
 async def test_those_who_resume_together_share_each_read_and_later_ones_need_none() -> None:
@@ -265,10 +265,11 @@ async def test_a_cursor_of_another_life_is_a_gap_also_when_its_position_is_taken
     async with logged_hub() as (hub, log):
         old = fill(log, 5)
         log.reborn()
-        fill(log, 8)
         watching = await viewer(hub)
-        await watching.until_seen(8)
-        fill(log, 2, 8)
+        await watching.read()
+        await settled(hub)
+        fill(log, 10)
+        await watching.until_seen(10)
         known = await viewer(hub, old[4], list(range(5)))
         await known.until_seen(10)
         assert known.kinds[:3] == ["subscribed", "job.gap", "job.snapshot"]
@@ -365,6 +366,22 @@ async def test_a_replay_ends_with_its_subscription(end: str) -> None:
         await known.read()
         assert known.kinds == []
         client.close()
+
+
+async def test_what_is_given_from_memory_is_not_encoded_again() -> None:
+    """The frame a subscriber got live is the very one that later ones are given."""
+    async with logged_hub() as (hub, log), await a_watcher(hub, 1):
+        fill(log, 10)
+        hub.flush()
+        (channel,) = hub._channels.values()
+        base = channel.ring.base
+        assert base is not None
+        frames = [delivery.frame for delivery in channel.ring.between(base, channel.flushed) or []]
+        assert len(frames) == 10
+        assert channel.history is not None
+        batch = channel.history.batch(channel.ring.between(base, channel.flushed) or [])
+        assert [id(frame) for frame in batch.frames] == [id(frame) for frame in frames]
+        assert channel.history.batch(channel.ring.between(base, channel.flushed) or []) is batch
 
 
 async def test_a_steady_hub_has_no_task_for_a_client() -> None:

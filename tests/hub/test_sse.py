@@ -240,7 +240,7 @@ async def test_events_are_made_into_server_sent_ones_once_for_all_streams() -> N
         batch = channel.take()
         for client in channel.subscribers:
             client.push(batch, 0)
-        assert len({id(client._queue[-1]) for client in channel.subscribers}) == 1  # type: ignore[attr-defined]
+        assert len({id(client._queue[-1][0]) for client in channel.subscribers}) == 1  # type: ignore[attr-defined]
         for page in pages:
             assert (await page.event()).message["payload"] == {"message": "one"}
 
@@ -259,6 +259,40 @@ async def test_one_that_does_not_read_is_ended_and_hurts_nobody() -> None:
                 number += 1
             assert hub.closes == {4002: 1}
             await eventually_async(lambda: len(hub._clients) == 1)
+        deaf.close()
+
+
+async def test_one_that_reads_may_have_more_sent_than_may_be_held() -> None:
+    """Also when there is always something more to send."""
+    async with logged_hub(queue_messages=20) as (hub, log), opened(hub) as page:
+        await page.event()
+        await eventually_async(lambda: hub.joining == 0)
+
+        async def report() -> None:
+            for number in range(500):
+                log.store(*JOB, {"message": "", "n": number})
+                hub.flush()
+                await asyncio.sleep(0)
+                await eventually_async(lambda number=number: number - len(got) < 15)  # type: ignore[misc]
+
+        got: list[int] = []
+        reporting = asyncio.create_task(report())
+        while len(got) < 500:
+            got.append((await page.event()).message["payload"]["n"])
+        await reporting
+        assert got == list(range(500))
+        assert hub.closes == {}
+
+
+async def test_one_that_does_not_read_the_end_is_cut_off() -> None:
+    async with logged_hub(write_wait=0.2) as (hub, log):
+        deaf = await RawClient.open(hub.port, receive_buffer=4096)
+        await deaf.write(f"GET /api/jobs/1/stream?token={issue(SECRET, 'acme')} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        await eventually_async(lambda: hub.wants(*JOB) and hub.joining == 0)
+        for number in range(200):
+            log.store(*JOB, {"message": "x" * 4_000, "n": number})
+        log.store(*JOB, {"status": "completed"})
+        await hub.emptied()
         deaf.close()
 
 
