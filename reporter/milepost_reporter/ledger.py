@@ -1,9 +1,10 @@
 """What a reporter's events amount to, and when its record is due (sans-I/O).
 
-A record goes out after the first events, at most every two seconds while there is news, and at once when the
-job's own status has changed. One that is not acknowledged is written again.
+A record goes out after the first events, at most every two seconds (a large one less often) while there is news,
+and at once when the job's own status has changed. One that is not acknowledged is written again.
 """
 
+import time
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -14,6 +15,9 @@ from milepost_reporter.state import JobState
 
 APART: Final = 2.0
 """Seconds between two records, unless the job's status has changed."""
+
+SHARE: Final = 0.02
+"""Of a core's time, what writing records may cost: large ones are written less often."""
 
 
 class Writing(NamedTuple):
@@ -36,6 +40,7 @@ class Ledger:
         self._news = False
         self._urgent = True
         self._written_at = 0.0
+        self._cost = 0.0
         self._written = 0
         self._acknowledged = 0
 
@@ -65,7 +70,7 @@ class Ledger:
         if not self._seq or self.settled:
             return None
         if self._news:
-            return moment if self._urgent else self._written_at + APART
+            return moment if self._urgent else self._written_at + max(APART, self._cost / SHARE)
         return self._written_at + STALL
 
     def hurry(self) -> None:
@@ -74,11 +79,14 @@ class Ledger:
 
     def write(self, moment: float, lease: float | None) -> Writing:
         """The record as of now. `lease`: seconds within which the next beat is promised, or None."""
+        begun = time.perf_counter()
         payload = write_record(self._state, count=self._count, seq=self._seq, owner=self._owner, lease=lease)
+        summary = {SUMMARY_HEADER: summary_header(self._state)}
+        self._cost = time.perf_counter() - begun
         self._news = self._urgent = False
         self._written_at = moment
         self._written += 1
-        return Writing(self._written, payload, {SUMMARY_HEADER: summary_header(self._state)})
+        return Writing(self._written, payload, summary)
 
     def acknowledged(self, number: int) -> None:
         """The record of this number is kept."""

@@ -41,6 +41,8 @@ _NODE_FIELDS: Final = ("nodeName", "status", "rowCount", "total", "unit", "messa
 _GIVES_WAY: Final = ("logTail", "artifacts", "plan", "result", "nodes")
 """What a snapshot leaves out when it is too large, first the first."""
 
+_LISTS: Final = ("logTail", "artifacts", "nodes")
+
 _PLAN_WEIGHT: Final = 1.0
 
 
@@ -387,6 +389,9 @@ def _size(value: object) -> int:
 
 
 def _fit(snapshot: dict[str, Any], largest: int) -> dict[str, Any]:
+    for field in _LISTS:
+        # Tens of megabytes need not be encoded to see that they are too many.
+        _keep_newest(snapshot[field], 2 * largest)
     over = _size(snapshot) - largest
     for field in _GIVES_WAY:
         if over <= 0:
@@ -402,6 +407,14 @@ def _fit(snapshot: dict[str, Any], largest: int) -> dict[str, Any]:
             over -= _size(snapshot[field]) - _size(None)
             snapshot[field] = None
     return snapshot
+
+
+def _keep_newest(items: list[Any], most: int) -> None:
+    for index in range(len(items) - 1, -1, -1):
+        most -= _size(items[index])
+        if most < 0:
+            del items[:index]
+            return
 
 
 def _drop_oldest(items: list[Any], over: int) -> int:
