@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Spawn(Protocol):
     """Runs something in the background until it ends or the hub does."""
 
-    def __call__(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def __call__(self, work: Coroutine[Any, Any, T], /) -> asyncio.Task[T]:
         """Begin it."""
         ...
 

@@ -139,3 +139,12 @@ def test_whoever_was_stuck_when_the_ping_came_has_time_to_answer_it() -> None:
     assert live.check(QUIET, 64) == []
     assert live.check(QUIET, 108) == [Due.PING]
     assert live.check(QUIET, 114) == [Due.DEAD]
+
+
+def test_one_that_reads_a_replay_may_be_stuck_for_as_long_as_without_a_pong() -> None:
+    live = Liveness(QUIET, 0)
+    live.patient = True
+    live.stuck_since = 5
+    assert live.next_check(QUIET) == 65
+    assert live.check(QUIET, 64.9) == []
+    assert live.check(QUIET, 65) == [Due.STUCK]

@@ -499,6 +499,39 @@ async def test_a_change_during_the_list_is_not_overwritten_by_what_was_listed() 
             await eventually_async(lambda: hub.joining == 0)
 
 
+async def test_all_jobs_are_listed_again_when_the_source_is_back() -> None:
+    """What changed while it was away was not heard."""
+    async with logged_hub() as (hub, log), await a_client(hub) as client:
+        log.store(*JOB, {"status": "running"})
+        await client.subscribe("*")
+        assert (await client.message())["status"] == "running"
+        hub.source.up = False
+        hub.upstream_changed()
+        log.store(*JOB, {"status": "completed"})
+        hub.source.up = True
+        hub.upstream_changed()
+        assert [(await client.message())["type"] for _ in range(2)] == ["upstream", "upstream"]
+        assert (await client.message())["status"] == "completed"
+        await eventually_async(lambda: hub.tasks == 0)
+
+
+async def test_what_joining_costs_is_on_the_metrics() -> None:
+    async with logged_hub() as (hub, log):
+        cursors = fill(log, 20)
+        log.drop(*JOB, 5)
+        known = await viewer(hub, cursors[1])
+        await known.until_seen(20)
+        text = hub.metrics.exposition().decode()
+        for line in (
+            "milepost_hub_replays_total 1.0",
+            'milepost_hub_history_total{source="read"}',
+            'milepost_hub_gaps_total{reason="retention"} 1.0',
+            "milepost_hub_sse_streams 0.0",
+        ):
+            assert line in text
+        known.client.close()
+
+
 async def test_a_token_with_a_list_is_told_of_those_jobs_only() -> None:
     async with logged_hub() as (hub, log):
         for number in range(5):
