@@ -18,14 +18,19 @@ from typing import Any
 import nats
 import pytest
 import yaml
+from milepost_bridge import Bridge, BridgeSettings
+from milepost_bridge.streams import LOG
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from pydantic import SecretStr
 
 from milepost.nats_server import NatsServer, find_binary
 from milepost.options import names
 from milepost.serve import GROUPS
+from tests.bridge.recording_sink import RecordingSink
 from tests.milepost.conftest import SECRET
 from tests.milepost.console import environment, milepost, running
+from tests.waiting import eventually_async
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "docker" / "nats.conf"
@@ -251,15 +256,22 @@ async def test_a_tenant_hears_nothing_of_the_hub_s_account(walled: NatsServer) -
 
 async def test_an_answer_cannot_be_sent_where_the_tenant_may_not_publish(walled: NatsServer) -> None:
     """The trap of one shared account: the acknowledgement goes to whatever reply the publisher named."""
-    async with user(walled, "hub") as hub, user(walled, "acme") as acme:
-        stream = hub.client.jetstream()
-        await stream.add_stream(name="LOG", subjects=["tenant.*.job.*.progress"])
-        await acme.client.publish("tenant.acme.job.1.progress", b"{}", reply="tenant.globex.job.1.progress")
+    settings = BridgeSettings(user="hub", password=SecretStr("hub"))
+    async with (
+        Bridge(walled.url, RecordingSink(), settings=settings) as bridge,
+        user(walled, "hub") as hub,
+        user(walled, "acme") as acme,
+    ):
+        await eventually_async(lambda: bridge.up)
+        assert bridge.log is not None
+        await acme.client.publish("tenant.acme.job.reply.progress", b"{}", reply="tenant.globex.job.1.progress")
         await acme.client.flush()
-        acknowledged = await acme.client.request("tenant.acme.job.1.progress", b"{}", timeout=5)
-        assert json.loads(acknowledged.data)["seq"] == 2
-        info = await stream.stream_info("LOG", subjects_filter=">")
-        assert info.state.subjects == {"tenant.acme.job.1.progress": 2}
+        acknowledged = json.loads((await acme.client.request("tenant.acme.job.reply.progress", b"{}", timeout=5)).data)
+        assert acknowledged["stream"] == LOG
+        info = await hub.client.jetstream().stream_info(LOG, subjects_filter=">")
+        assert info.state.subjects is not None
+        assert info.state.subjects["tenant.acme.job.reply.progress"] == 2
+        assert not [subject for subject in info.state.subjects if "globex" in subject]
 
 
 async def test_the_hub_can_ask_a_tenant_s_job_to_stop(walled: NatsServer) -> None:

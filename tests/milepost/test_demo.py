@@ -135,6 +135,7 @@ def test_on_a_terminal_there_are_bars_and_it_serves_on(terminal: Open) -> None:
     with connect(f"{url.replace('http', 'ws')}/ws?token={token}") as client:
         client.send('{"action":"subscribe","jobId":2}')
         assert json.loads(client.recv(10))["type"] == "subscribed"
+        assert json.loads(client.recv(10))["snapshot"]["status"] == "unknown"
         screen.press(b"\r")
         payload = json.loads(client.recv(30))["payload"]
         assert payload["status"] == "running"
