@@ -11,6 +11,7 @@ from milepost_reporter import Reporter
 
 from milepost.nats_server import NatsServer
 from tests.reporter.relay import Relay
+from tests.reporter.stopping import stop
 from tests.reporter.subscriber import Received, Subscriber, once
 from tests.waiting import eventually
 
@@ -95,13 +96,13 @@ def test_killed_and_restarted_under_load(nats_server: NatsServer, caplog: pytest
     """
     caplog.set_level("INFO")
     received: list[Received] = []
-    stop = threading.Event()
+    halt = threading.Event()
     written = 0
     with Relay(nats_server.port) as relay, reporter(relay.url, max_events=200_000, max_bytes=2**28) as job:
 
         def write() -> None:
             nonlocal written
-            while not stop.is_set():
+            while not halt.is_set():
                 job.log(f"line {written}")
                 written += 1
                 if written % 20 == 0:
@@ -125,7 +126,7 @@ def test_killed_and_restarted_under_load(nats_server: NatsServer, caplog: pytest
                 subscriber.__enter__()
                 relay.open = True
         finally:
-            stop.set()
+            halt.set()
             writer.join()
         job.complete()
         assert job.close(timeout=60)
@@ -150,7 +151,7 @@ def test_stopped_under_a_tight_loop(nats_server: NatsServer) -> None:
         subscriber.until(message="line 0")
         node = job.node(1, "Load", total=10**9)
         memory = psutil.Process().memory_info().rss
-        nats_server.pause()
+        stop(nats_server)
         lines, calls, slow = 1, 0, 0
         end = time.monotonic() + STOP_SECONDS
         next_line = 0.0
@@ -184,7 +185,7 @@ def test_an_unread_megabyte_does_not_hold_up_what_comes_after(nats_server: NatsS
         with reporter(nats_server.url, max_bytes=2**26, window_bytes=2**20) as job:
             job.log("first")
             subscriber.until(message="first")
-            nats_server.pause()
+            stop(nats_server)
             for number in range(4_000):
                 job.artifact(f"a{number}", "u" * 4_000)
             eventually(lambda: job.stats.sent > 200)
@@ -203,7 +204,7 @@ def test_close_keeps_its_bound_while_stopped(nats_server: NatsServer, caplog: py
         job.log("x")
         subscriber.until(message="x")
         eventually(lambda: job.stats.confirmed == job.stats.sent)
-        nats_server.pause()
+        stop(nats_server)
         job.log("y")
         assert not job.close(timeout=0.5)
         assert not job.stats.connected
@@ -220,7 +221,7 @@ def test_a_hanging_connection_is_given_up_for_a_new_one(nats_server: NatsServer)
         with reporter(nats_server.url, ping_interval=0.2, connect_timeout=0.5) as job:
             job.log("line 0")
             subscriber.until(message="line 0")
-            nats_server.pause()
+            stop(nats_server)
             for number in range(1, 100):
                 job.log(f"line {number}")
             eventually(lambda: not job.stats.connected)
@@ -233,7 +234,7 @@ def test_a_hanging_connection_is_given_up_for_a_new_one(nats_server: NatsServer)
 def test_stopped_from_the_start(nats_server: NatsServer) -> None:
     """The kernel accepts connections for a stopped server; the reporter takes that for no NATS."""
     with Subscriber(nats_server.url, TENANT) as subscriber:
-        nats_server.pause()
+        stop(nats_server)
         with reporter(nats_server.url, connect_timeout=0.3) as job:
             job.log("x")
             assert not job.close(timeout=1)

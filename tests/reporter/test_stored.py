@@ -19,6 +19,7 @@ from milepost_reporter.subject import parse
 from milepost.nats_server import NatsServer
 from tests.reporter.job_log import STATE, ask, last_seq, make_streams, stored
 from tests.reporter.relay import Relay
+from tests.reporter.stopping import stop
 from tests.reporter.subscriber import Received, Subscriber
 from tests.waiting import eventually
 
@@ -93,13 +94,13 @@ def assert_record_and_tail_are_the_whole(url: str) -> None:
 def test_three_sigkills_under_load(log_nats: NatsServer) -> None:
     """Every event is stored exactly once and in order; the record and the tail are the whole."""
     job = reporter(log_nats.url, max_events=1_000_000, max_bytes=2**28)
-    stop = threading.Event()
+    halt = threading.Event()
     written = 0
     with job:
 
         def write() -> None:
             nonlocal written
-            while not stop.is_set():
+            while not halt.is_set():
                 job.log(f"line {written}")
                 written += 1
                 if written % 20 == 0:
@@ -115,7 +116,7 @@ def test_three_sigkills_under_load(log_nats: NatsServer) -> None:
                 eventually(lambda: not job.stats.connected)
                 log_nats.start()
         finally:
-            stop.set()
+            halt.set()
             writer.join()
         job.complete()
         assert job.close(timeout=60)
@@ -270,7 +271,7 @@ def test_a_hanging_server_is_not_flooded(log_nats: NatsServer) -> None:
     with Relay(log_nats.port) as relay:
         with reporter(relay.url, ping_interval=3_600) as job:
             eventually(lambda: job.stats.confirmed == 1)
-            log_nats.pause()
+            stop(log_nats)
             for number in range(400):
                 job.log(f"line {number}")
             eventually(lambda: relay.sent.count(f"-{job.id}-2\r\n".encode()) >= 3)
@@ -284,7 +285,7 @@ def test_a_hanging_connection_is_given_up_for_a_new_one(log_nats: NatsServer) ->
     """What the server reads of the old one when it goes on, and what comes over the new one, is stored once."""
     with reporter(log_nats.url, ping_interval=0.2, connect_timeout=0.5) as job:
         eventually(lambda: job.stats.confirmed == 1)
-        log_nats.pause()
+        stop(log_nats)
         for number in range(400):
             job.log(f"line {number}")
         eventually(lambda: not job.stats.connected)
@@ -296,7 +297,7 @@ def test_a_hanging_connection_is_given_up_for_a_new_one(log_nats: NatsServer) ->
 def test_close_keeps_its_bound_while_stopped(log_nats: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     with reporter(log_nats.url) as job:
         eventually(lambda: job.stats.confirmed == 1)
-        log_nats.pause()
+        stop(log_nats)
         for number in range(2_000):
             job.log(f"line {number}")
         assert not job.close(timeout=0.5)
