@@ -160,7 +160,7 @@ async def test_what_is_sent_while_keys_are_fetched_is_answered_in_order(key_serv
         # Longer than a client without a token may take: this one has sent its token.
         await eventually_async(lambda: time.monotonic() > started + 0.5)
         key_server.gate.set()
-        assert [(await client.message()).get("id") for _ in actions] == list(range(20))
+        assert [(await client.until("subscribed"))["id"] for _ in actions] == list(range(20))
         for number in range(20):
             hub.deliver("acme", str(number), an_event(EVENT))
             assert (await client.message())["jobId"] == number
