@@ -163,7 +163,7 @@ async def test_what_is_sent_while_keys_are_fetched_is_answered_in_order(key_serv
         assert [(await client.until("subscribed"))["id"] for _ in actions] == list(range(20))
         for number in range(20):
             hub.deliver("acme", str(number), an_event(EVENT))
-            assert (await client.message())["jobId"] == number
+            assert (await client.until("job.progress"))["jobId"] == number
 
 
 async def test_a_rotated_key_file_is_read_again_for_a_client(tmp_path: Path) -> None:
