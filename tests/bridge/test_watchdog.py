@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from milepost_bridge.api import Api, Stored
-from milepost_bridge.errors import Refused
+from milepost_bridge.errors import Refused, Unavailable
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import LOG, ensure
 from milepost_bridge.watchdog import Watchdog, _Leases
@@ -362,6 +363,41 @@ async def test_what_one_tenant_says_ends_nobody_elses_job(nats_server: NatsServe
         await end_of(api, "1")
         assert await ends(api, "1", "victim") == []
         assert it.watched == 1
+
+
+@pytest.fixture
+def walled() -> Iterator[NatsServer]:
+    """With an account for each tenant: the configuration that is delivered."""
+    passwords = {"NATS_HUB_PASSWORD": '"hub"', "NATS_ACME_PASSWORD": '"acme"'}
+    before = dict(os.environ)
+    os.environ.update(passwords)
+    try:
+        with NatsServer(config=ROOT / "docker" / "nats.conf") as server:
+            yield server
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+async def test_it_works_across_accounts(walled: NatsServer) -> None:
+    """A tenant's events are acknowledged and its beats heard; for another it can neither beat nor publish."""
+    hub, acme = ({"user": name, "password": name} for name in ("hub", "acme"))
+    async with (
+        live_api(walled.url, **hub) as api,
+        live_api(walled.url, **acme, request_timeout=0.5) as tenant,
+        watchdog(walled, **hub) as it,
+    ):
+        assert (await tenant.publish("tenant.acme.job.1.progress", RUNNING)).stream == LOG
+        for name in ("other", "acme"):
+            tenant._send(f"tenant.{name}.job.1.alive", beat(1, LEASE), "")
+        with pytest.raises(Unavailable):
+            await tenant.publish("tenant.other.job.1.progress", RUNNING)
+        end = await end_of(api, "1")
+        assert (end.subject, it.counts["beats"], it.counts["lost"]) == ("tenant.acme.job.1.end.1", 1, 1)
+        with pytest.raises(Refused) as refused:
+            await tenant.publish("tenant.acme.job.1.end.1", b"", {"Nats-Expected-Last-Subject-Sequence": "0"})
+        assert refused.value.err_code == 10071
+        assert [message.seq async for batch in api.scan(LOG, ">") for message in batch] == [1, end.seq]
 
 
 async def test_a_log_that_is_full_is_asked_again(nats_server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
