@@ -48,8 +48,12 @@ class History:
         self._spawn = spawn
         self._counts = counts
         self._shared = Shared(spawn, counts)
+        # Apart: following goes on when what was read counts no more.
+        self._follows = Shared(spawn, counts)
         self._asked_to_follow = False
         self._following = False
+        # How often it has begun anew: a position told before that counts no more.
+        self._life = 0
         self._state: State | None = None
         self._limit = 128
         self._joined: Batch | None = None
@@ -61,11 +65,14 @@ class History:
 
     async def catch_up(self) -> None:
         """Have everything delivered that was stored before this was asked; asked twice in a row, that is certain."""
-        await self._shared.ask("follow", self._follow)
+        await self._follows.ask("follow", self._follow)
 
     async def _follow(self) -> None:
         self._asked_to_follow = True
-        self._channel.follows(await self._log.follow(self._tenant, self._job))
+        life = self._life
+        position = await self._log.follow(self._tenant, self._job)
+        if life == self._life:
+            self._channel.follows(position)
         self._following = True
 
     async def state(self) -> State:
@@ -105,14 +112,14 @@ class History:
         self._shared.close()
         self._shared = Shared(self._spawn, self._counts)
         self._joined = None
-        self._asked_to_follow = True
-        self._following = True
+        self._life += 1
         self._state = _as_state(self._job, snapshot)
         self._channel.starts_anew(snapshot.position, snapshot.cursor)
 
     def close(self) -> None:
         """Nobody asks any more."""
         self._shared.close()
+        self._follows.close()
         if self._asked_to_follow:
             self._log.unfollow(self._tenant, self._job)
 

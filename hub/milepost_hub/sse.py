@@ -179,19 +179,20 @@ class Stream:
         """Bring what is held to the transport, a piece at a time, until the stream has ended."""
         self._protocol.begin_stream(self, self._host.settings.unsent_bytes)
         self._schedule()
-        try:
-            while self._queue or not self._ended:
-                if not self._queue:
-                    self._idle.set()
-                    self._changed.clear()
-                    await self._changed.wait()
-                    continue
+        while self._queue or not self._ended:
+            if self._queue:
                 await self._write(send)
-        finally:
-            self._ended = True
-            self._idle.set()
-            self._protocol.end_stream()
-            self._host.left(self)
+            else:
+                self._idle.set()
+                self._changed.clear()
+                await self._changed.wait()
+
+    def over(self) -> None:
+        """The response has ended, however it did."""
+        self._ended = True
+        self._idle.set()
+        self._protocol.end_stream()
+        self._host.left(self)
 
     async def _write(self, send: Send) -> None:
         data, events, counted = self._take()
@@ -277,6 +278,9 @@ class StreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, until the stream has ended."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await self._stream.carry(send)
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._stream.carry(send)
+        finally:
+            self._stream.over()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -294,6 +294,27 @@ async def test_a_followed_job_that_cannot_go_on_tells_everybody() -> None:
         watching.client.close()
 
 
+async def test_a_log_may_begin_anew_while_it_is_asked_to_follow() -> None:
+    """Following goes on; who waits for it is told of the new life, and gets what comes in it."""
+    async with logged_hub() as (hub, log):
+        old = fill(log, 5)
+        log.followed[JOB] = 5
+        log.gate.clear()
+        known = await viewer(hub, old[1], [0, 1])
+        await eventually_async(lambda: log.asked["follow"] == 1)
+        log.reborn()
+        fill(log, 2)
+        log.gate.set()
+        await known.until_seen(2)
+        await settled(hub)
+        fill(log, 2, 2)
+        hub.flush()
+        await known.read()
+        assert (known.gaps, known.seen) == (["epoch"], [0, 1, 2, 3])
+        assert log.asked["follow"] == 1
+        known.client.close()
+
+
 async def test_a_word_that_is_no_cursor_is_refused_and_changes_nothing() -> None:
     async with logged_hub() as (hub, log), await a_client(hub) as client:
         refused = await client.subscribe(1, after="yesterday", id="q")
