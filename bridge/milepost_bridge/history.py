@@ -87,8 +87,9 @@ class History:
 
     async def load(self, tenant: str, job: str) -> Loaded:
         """The job's state now. Unavailable when the log cannot be read."""
-        records = await self._records(tenant, job)
-        progress, ends = await self._tips(tenant, job)
+        records, (progress, ends) = await asyncio.gather(self._records(tenant, job), self._tips(tenant, job))
+        if not records and not progress and not ends:
+            return Loaded(JobState(job), Cursor(0, 0), 0, None, Admission(), leased=False, known=False)
         state, admission, start, anchor = await self._merged(tenant, job, records, progress, ends)
         leased = any(record.lease for record in records if record.run == state.run)
         at, event, last_on_progress = Cursor(0, 0), None, 0

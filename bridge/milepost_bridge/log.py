@@ -138,8 +138,9 @@ class Log:
         following = self._feeds.get(key)
         if following is None:
             following = self._feeds[key] = _Following()
-            following.task = self._spawn(self._keep_feed(key, following))
-        await following.caught_up()
+        caught_up = following.caught_up()
+        self._wake(key, following)
+        await caught_up
         return following.feed.at.seq
 
     def unfollow(self, tenant: str, job: str) -> None:
@@ -199,13 +200,13 @@ class Log:
         elif step is not Step.DROP:
             feed.hold(live)
             feed.filling = True
-            following.wake()
+            self._wake(live.place.key, following)
 
     def reconnected(self) -> None:
         """The live path was interrupted: every feed is compared with the log."""
-        for following in self._feeds.values():
+        for key, following in self._feeds.items():
             following.feed.filling = True
-            following.wake()
+            self._wake(key, following)
 
     @staticmethod
     def _opens_early(feed: Feed, live: Live) -> bool:
@@ -225,34 +226,45 @@ class Log:
 
     # -- the log behind it --------------------------------------------------------------------------------------------
 
-    async def _keep_feed(self, key: Key, following: _Following) -> None:
-        """A feed's own task: reads the log whenever it is asked to."""
-        began = False
-        while True:
-            following.begin_round()
-            try:
-                async with self._readers:
-                    if not began:
-                        await self._begin(key, following.feed)
-                        began = True
-                    await self._fill(key, following.feed)
-            except BridgeError as error:
-                following.failed(LogUnavailable(str(error)))
-                self._complaints.tell("the log cannot be read", str(error))
-                await asyncio.sleep(_TRY_AGAIN)
-                continue
-            except Exception:
-                self._counts["failed"] += 1
-                self._complaints.tell("failed", f"job {key[1]!r} of {key[0]!r} could not be followed", trace=True)
-                following.failed(LogUnavailable("the hub has met an error of its own"))
-                await asyncio.sleep(_TRY_AGAIN)
-                continue
-            following.end_round()
-            await following.next_round()
+    def _wake(self, key: Key, following: _Following) -> None:
+        """Have a feed read the log. It has a task only while it does: most feeds are quiet most of the time."""
+        following.wanted = True
+        if following.task is None:
+            following.task = self._spawn(self._read_feed(key, following))
 
-    async def _begin(self, key: Key, feed: Feed) -> None:
-        loaded = await self.history.load(*key)
-        _begin_behind(feed, loaded)
+    async def _read_feed(self, key: Key, following: _Following) -> None:
+        try:
+            while following.wanted:
+                following.begin_round()
+                try:
+                    async with self._readers:
+                        await self._read_once(key, following)
+                except Exception as error:
+                    following.failed(self._unavailable(key, error))
+                    following.wanted = True
+                    await asyncio.sleep(_TRY_AGAIN)
+                else:
+                    following.end_round()
+        finally:
+            following.task = None
+
+    def _unavailable(self, key: Key, error: Exception) -> LogUnavailable:
+        if isinstance(error, BridgeError):
+            self._complaints.tell("the log cannot be read", str(error))
+            return LogUnavailable(str(error))
+        self._counts["failed"] += 1
+        self._complaints.tell("failed", f"job {key[1]!r} of {key[0]!r} could not be followed", trace=True)
+        return LogUnavailable("the hub has met an error of its own")
+
+    async def _read_once(self, key: Key, following: _Following) -> None:
+        feed = following.feed
+        if not following.begun:
+            # Its messages are heard already, so what is stored after this reading comes live.
+            _begin_behind(feed, await self.history.load(*key))
+            following.begun = True
+            if self._release(feed):
+                return
+        await self._fill(key, feed)
 
     async def _fill(self, key: Key, feed: Feed) -> None:
         """Deliver everything that is stored, then what was held; from then on the feed is live."""
@@ -380,9 +392,9 @@ class Log:
         while True:
             await asyncio.sleep(_FIRST_CHECK)
             now = asyncio.get_running_loop().time()
-            for following in self._feeds.values():
+            for key, following in self._feeds.items():
                 if following.is_due(now):
-                    following.wake()
+                    self._wake(key, following)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -394,49 +406,48 @@ class Log:
 class _Following:
     """A feed, its task, and who waits for it. Rounds of reading are counted: who asks waits for the next to begin."""
 
-    __slots__ = ("_begun", "_check_at", "_check_wait", "_waiting", "_wake", "feed", "quiet", "task")
+    __slots__ = ("_check_at", "_check_wait", "_round", "_waiting", "begun", "feed", "quiet", "task", "wanted")
 
     def __init__(self) -> None:
         self.feed = Feed()
         self.task: asyncio.Task[None] | None = None
+        """What reads the log just now."""
+        self.wanted = False
+        """Whether the log is to be read once more."""
+        self.begun = False
+        """Whether it is known where the feed begins."""
         self.quiet = False
         """Whether no message has come since the last look."""
-        self._wake = asyncio.Event()
-        self._begun = 0
+        self._round = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._check_at = 0.0
         self._check_wait = _FIRST_CHECK
 
-    async def caught_up(self) -> None:
-        """Return when everything stored by now has been delivered. LogUnavailable when that cannot be read."""
+    def caught_up(self) -> asyncio.Future[None]:
+        """Done when everything stored by now has been delivered; LogUnavailable when that cannot be read."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._begun + 1, future))
-        self.wake()
-        await future
-
-    def wake(self) -> None:
-        """There is something to read."""
-        self._wake.set()
+        self._waiting.append((self._round + 1, future))
+        return future
 
     def begin_round(self) -> None:
-        self._begun += 1
-        self._wake.clear()
+        """The log is about to be read."""
+        self._round += 1
+        self.wanted = False
 
     def end_round(self) -> None:
+        """It has been read; whoever asked meanwhile waits for the next round."""
         self._settle(None)
+        self.wanted = self.wanted or bool(self._waiting)
 
     def failed(self, error: LogUnavailable) -> None:
+        """It could not be read."""
         self._settle(error)
-
-    async def next_round(self) -> None:
-        if not self._waiting:
-            await self._wake.wait()
 
     def stop(self) -> None:
         """Nobody follows any more."""
         if self.task is not None:
             self.task.cancel()
-        self._begun += 1
+        self._round += 1
         self._settle(LogUnavailable("the job is no longer followed"))
 
     def is_due(self, now: float) -> bool:
@@ -457,7 +468,7 @@ class _Following:
     def _settle(self, error: LogUnavailable | None) -> None:
         waiting, self._waiting = self._waiting, []
         for number, future in waiting:
-            if number > self._begun:
+            if number > self._round:
                 self._waiting.append((number, future))
             elif future.done():
                 continue
