@@ -94,6 +94,9 @@ class _Walk:
             self._begin = 0 if self._ledger.complete else None
         elif self._last is None:
             self._stand_at(item.after)
+            # whoever has the cursor of an end has been told of it
+            begin = self._begin or 0
+            self._ends |= {run: 1 for run, end in self._ledger.ends.items() if self._ledger.index[end.cursor] < begin}
 
     def snapshot(self, item: Snapshot) -> None:
         if not self._may_picture:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final, NamedTuple
 
 from chaos.dice import Dice
+from chaos.judge import START
 from chaos.reading import Asked, Closed, Reading, Reborn
 from chaos.waiting import WaitedInVainError, until
 
@@ -79,8 +80,8 @@ class Reader(ABC):
 
     def has_reached(self, cursor: str) -> bool:
         """Whether its own cursor is this one or behind it."""
-        own = self.reading.cursor
-        return own is not None and _seq(own) >= _seq(cursor)
+        own = self.reading.cursor or self.first
+        return own not in {None, START} and _seq(str(own)) >= _seq(cursor)
 
     async def until(self, predicate: Callable[[], object], what: str, seconds: float) -> None:
         """Wait for something about it; its task's own failure is raised at once."""

@@ -108,6 +108,13 @@ def test_a_snapshot_that_says_the_end_counts_as_one() -> None:
     assert (both.ends, both.duplicated) == ({1: 2}, 1)
 
 
+def test_who_comes_with_the_cursor_of_the_end_knows_it() -> None:
+    ledger = a_log(10, END)
+    finding = judge(a_reading(after=END.cursor), [ledger])
+    assert (counts(finding), finding.ends) == ((0, 0, 0), {1: 1})
+    assert judge(a_reading(*sent(ledger.live[10:]), after=ledger.live[9].cursor), [ledger]).ends == {1: 1}
+
+
 def test_a_gap_excuses_what_lies_before_its_snapshot_and_nothing_else() -> None:
     ledger = a_log(20)
     gap = Gap("retention", None, None)
