@@ -20,30 +20,59 @@ from milepost_bridge.settings import BridgeSettings
 _REPORTER: Final = b"\r\nMilepost-Reporter:"
 _COUNT: Final = b"\r\nMilepost-Count:"
 _LONGEST_COUNT: Final = 16
+_MOST_MISSING: Final = 64
+"""Counts of one reporter that were passed over and may still come."""
 
 
 class Admission:
     """How far one job has come: what tells its next event from what has been here or comes too late."""
 
-    __slots__ = ("_last_counts", "gate")
+    __slots__ = ("_counted", "_rising", "gate")
 
-    def __init__(self, run: int = 1, *, ended: bool = False) -> None:
+    def __init__(self, run: int = 1, *, ended: bool = False, rising: bool = False) -> None:
+        """Begin in this run. `rising`: what a reporter passed over is not taken when it comes later."""
+        self._rising = rising
         self.gate = RunGate()
         self.gate.run = run
         self.gate.ended = ended
         # by reporter, the longest silent first; most jobs have none or one
-        self._last_counts: dict[bytes, int] | None = None
+        self._counted: dict[bytes, _Counted] | None = None
 
     def has_had(self, reporter: bytes, count: int, max_reporters: int) -> bool:
-        """Whether `reporter` has come as far as `count` before; from now on it has."""
-        if self._last_counts is None:
-            self._last_counts = {}
-        counts = self._last_counts
-        last = counts.pop(reporter, 0)
-        counts[reporter] = max(count, last)
-        if len(counts) > max_reporters:
-            del counts[next(iter(counts))]
-        return count <= last
+        """Whether `reporter`'s event of this count has been here; from now on it has."""
+        if self._counted is None:
+            self._counted = {}
+        known = self._counted.pop(reporter, None)
+        self._counted[reporter] = known or _Counted(count)
+        if len(self._counted) > max_reporters:
+            del self._counted[next(iter(self._counted))]
+        return known is not None and known.has_had(count, rising=self._rising)
+
+
+class _Counted:
+    """How far one reporter has come, and what may still come: events that a fault has put behind later ones."""
+
+    __slots__ = ("_last", "_missing")
+
+    def __init__(self, count: int) -> None:
+        self._last = count
+        self._missing: set[int] | None = None
+
+    def has_had(self, count: int, *, rising: bool) -> bool:
+        if count == self._last + 1 or (rising and count > self._last):
+            self._last = count
+            return False
+        if count > self._last:
+            missed = range(max(self._last + 1, count - _MOST_MISSING), count)
+            self._missing = {*(self._missing or ()), *missed}
+            while len(self._missing) > _MOST_MISSING:
+                self._missing.discard(min(self._missing))
+            self._last = count
+            return False
+        if self._missing is None or count not in self._missing:
+            return True
+        self._missing.discard(count)
+        return False
 
 
 class Admitted(NamedTuple):

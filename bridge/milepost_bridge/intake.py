@@ -125,5 +125,6 @@ class _Job:
     __slots__ = ("admission", "unwanted_since")
 
     def __init__(self) -> None:
-        self.admission = Admission()
+        # Nothing is kept, so nothing can be read again in order: what was missed stays missed.
+        self.admission = Admission(rising=True)
         self.unwanted_since: float | None = None
