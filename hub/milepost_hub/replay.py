@@ -26,7 +26,7 @@ from milepost_hub.close import CloseCode
 from milepost_hub.delivery import Delivery
 from milepost_hub.errors import CursorGone, LogUnavailable
 from milepost_hub.frame import text_frame
-from milepost_hub.history import History, snapshot_delivery
+from milepost_hub.history import History, State, snapshot_delivery
 from milepost_hub.job_log import Gap, Snapshot
 from milepost_hub.shared import Spawn
 
@@ -183,15 +183,16 @@ class Replay:
     async def _join(self, history: History) -> None:
         self._host.counts["replay"] += 1
         await self._ask(history.follow)
-        if self.wish.after is None:
-            # Before the answer: whatever is published behind it comes as an event, to those who know no snapshots too.
-            await self._ask(history.state)
-        self._answer()
         if self._gap is not None:
+            self._answer()
             await self._begin_anew(history, self._gap)
         elif self.wish.after is None:
-            await self._give_state(history)
+            # Before the answer: whatever is published behind it comes as an event, to those who know no snapshots too.
+            state = await self._ask(history.state)
+            self._answer()
+            await self._begin_with(history, state)
         else:
+            self._answer()
             self._stand_at(history, self.wish.after)
         while True:
             await self._client.drained()
@@ -257,10 +258,10 @@ class Replay:
         self._position = self._channel.flushed
 
     async def _begin_anew(self, history: History, gap: Gap) -> None:
-        await self._give_state(history, self._told(gap))
-
-    async def _give_state(self, history: History, *before: Delivery) -> None:
         state = await self._ask(history.state)
+        await self._begin_with(history, state, self._told(gap))
+
+    async def _begin_with(self, history: History, state: State, *before: Delivery) -> None:
         await self._give(history, [*before, state.delivery])
         self._position, self._cursor = state.position, state.cursor
         self._verified, self._final = True, state.final
