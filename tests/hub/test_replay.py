@@ -315,6 +315,26 @@ async def test_a_log_may_begin_anew_while_it_is_asked_to_follow() -> None:
         known.client.close()
 
 
+async def test_one_in_the_middle_of_a_replay_is_told_when_the_job_begins_anew() -> None:
+    """It has half of what there was before; then a gap, and what there is now."""
+    async with logged_hub() as (hub, log):
+        fill(log, 2_000, padding="x" * 1_000)
+        client = await a_client(hub, sub="slow", receive_buffer=4096)
+        await client.send({"action": "subscribe", "jobId": 1, "after": "start"})
+        connection = await hub.client_of("slow")
+        await eventually_async(lambda: connection.liveness.stuck_since is not None)
+        log.reborn()
+        fill(log, 3)
+        known = Viewer(client, [])
+        while not known.gaps:
+            known.take(await client.message())
+        assert 0 < len(known.seen) < 2_000
+        await settled(hub)
+        await known.read()
+        assert (known.gaps, known.seen) == (["epoch"], [0, 1, 2])
+        client.close()
+
+
 async def test_a_word_that_is_no_cursor_is_refused_and_changes_nothing() -> None:
     async with logged_hub() as (hub, log), await a_client(hub) as client:
         refused = await client.subscribe(1, after="yesterday", id="q")
