@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 class Page:
-    """The next events of a log. `last`: none was stored behind them."""
+    """The next events of a log. `flushed`: the channel's, before they were read: what it had brought is among them."""
 
-    __slots__ = ("deliveries", "last")
+    __slots__ = ("deliveries", "flushed")
 
-    def __init__(self, deliveries: list[Delivery], *, last: bool) -> None:
+    def __init__(self, deliveries: list[Delivery], flushed: int) -> None:
         self.deliveries = deliveries
-        self.last = last
+        self.flushed = flushed
 
 
 class State(NamedTuple):
@@ -90,10 +90,9 @@ class History:
 
     async def page(self, position: int, cursor: str | None) -> Page:
         """The next events behind a cursor, whose position this is; None is the beginning of the log."""
-        limit, ring = self._limit, self._channel.ring
-        base = ring.base
+        limit = self._limit
         page = await self._read((cursor, limit), lambda: self._page(cursor, limit))
-        self._keep(position, cursor, page, base)
+        self._keep(position, cursor, page)
         return page
 
     def batch(self, deliveries: list[Delivery]) -> Batch:
@@ -134,23 +133,24 @@ class History:
         return _as_state(self._job, await self._log.snapshot(self._tenant, self._job))
 
     async def _page(self, cursor: str | None, limit: int) -> Page:
+        flushed = self._channel.flushed
         events = await self._log.read(self._tenant, self._job, cursor, limit)
         head = message.progress_head(self._job)
         deliveries = [deliver(head, event) for event in events]
         if deliveries:
             mean = sum(len(delivery.frame) for delivery in deliveries) // len(deliveries)
             self._limit = max(_FEWEST_EVENTS, min(_MOST_EVENTS, _PAGE_BYTES // max(1, mean)))
-        return Page(deliveries, last=len(events) < limit)
+        return Page(deliveries, flushed)
 
-    def _keep(self, position: int, cursor: str | None, page: Page, asked_at: int | None) -> None:
+    def _keep(self, position: int, cursor: str | None, page: Page) -> None:
         """Put what was read before the ring, if nothing is missing between the two."""
         ring = self._channel.ring
         base = ring.base
         if base is None or position >= base:
             return
         before = [delivery for delivery in page.deliveries if (delivery.position or 0) <= base]
-        reaches = len(before) < len(page.deliveries) or (before and before[-1].position == base)
-        if reaches or (page.last and base == asked_at):
+        # A page may end anywhere: only one that has the base, or something behind it, surely has all before it.
+        if len(before) < len(page.deliveries) or (before and before[-1].position == base):
             ring.prepend(position, cursor, before)
 
 

@@ -245,7 +245,8 @@ class Replay:
         for piece in pieces(events):
             await self._give(history, piece)
         if not events:
-            self._position = max(self._position, flushed)
+            # Not what is flushed by now: that may have been stored while the page was read.
+            self._position = max(self._position, page.flushed)
 
     async def _wait_for_channel(self, history: History) -> None:
         """The client has seen more than this hub has delivered: let the live path catch up with it."""
