@@ -17,7 +17,7 @@ from benchmarks.results import FanRound, Results
 from benchmarks.usage import wait_for_quiet
 from milepost.nats_server import NatsServerError
 
-SERVERS: Final = (Contestant.HUB, Contestant.GATEWAY, Contestant.BROADCAST, Contestant.FASTAPI)
+SERVERS: Final = (Contestant.HUB, Contestant.LIVE, Contestant.GATEWAY, Contestant.BROADCAST, Contestant.FASTAPI)
 
 _PATIENCE: Final = 60.0
 

@@ -27,6 +27,7 @@ class Contestant(StrEnum):
     """Who fans out; the value is the name shown."""
 
     HUB = "milepost"
+    LIVE = "milepost, live only"
     GATEWAY = "nats gateway"
     BROADCAST = "websockets.broadcast"
     FASTAPI = "FastAPI"
@@ -70,7 +71,8 @@ def running(contestant: Contestant, *, jwt_checks: bool = False) -> Iterator[Run
             connect = f'{{"jwt":"{accounts.user_jwt}"}}'
         path = directory / "websocket.conf"
         path.write_text(config)
-        nats = stack.enter_context(NatsServer(jetstream=False, config=path))
+        # As people run it: with the job log. Nobody else has anything to store.
+        nats = stack.enter_context(NatsServer(jetstream=contestant is Contestant.HUB, config=path))
         if contestant is Contestant.GATEWAY:
             first = f"CONNECT {connect}\r\n{_NATS_FIRST}"
             yield Running(contestant, nats.port, nats.pid, nats.pid, port, "nats", "/", first)
@@ -79,16 +81,17 @@ def running(contestant: Contestant, *, jwt_checks: bool = False) -> Iterator[Run
         command, environment = _command(contestant, nats.url, port)
         server = stack.enter_context(Child(contestant.value, command, environment))
         wait_for_listener(server, port)
-        if contestant is Contestant.HUB:
+        if contestant in (Contestant.HUB, Contestant.LIVE):
             _wait_until_ready(server, port)
         target = f"/ws?token={make_token()}"
         yield Running(contestant, nats.port, nats.pid, server.pid, port, "json", target, _JSON_FIRST)
 
 
 def _command(contestant: Contestant, nats_url: str, port: int) -> tuple[list[str], dict[str, str]]:
-    if contestant is Contestant.HUB:
+    if contestant in (Contestant.HUB, Contestant.LIVE):
         milepost = str(Path(sys.executable).with_name("milepost"))
         command = [milepost, "serve", "--nats", nats_url, "--host", "127.0.0.1", "--port", str(port)]
+        command.append("--bridge-log" if contestant is Contestant.HUB else "--no-bridge-log")
         return command, {"MILEPOST_JWT_SECRET": SECRET}
     module = {
         Contestant.BROADCAST: "benchmarks.peers.broadcast",
