@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections import Counter, deque
-from typing import Any
+from typing import Any, TypeVar
 
 from milepost_hub.errors import BadCursor, CursorGone, LogUnavailable
 from milepost_hub.event import Event
@@ -22,6 +22,7 @@ _ENDS = frozenset({"completed", "failed", "cancelled"})
 _EPOCH = 1_700_000_000_000_000_000
 
 Key = tuple[str, str]
+T = TypeVar("T")
 
 
 class MemoryLog:
@@ -122,7 +123,7 @@ class MemoryLog:
 
     async def snapshot(self, tenant: str, job: str) -> Snapshot:
         await self._answer("snapshot")
-        return self.snapshot_now(tenant, job)
+        return await self._sent(self.snapshot_now(tenant, job))
 
     def snapshot_now(self, tenant: str, job: str) -> Snapshot:
         """A job's state by now: its status, and the payloads of all its events."""
@@ -144,7 +145,7 @@ class MemoryLog:
         await self._answer("read")
         events = self.stored.get((tenant, job), [])
         if after is None:
-            return events[:limit]
+            return await self._sent(events[:limit])
         position = self.check(after)
         known = self.dropped.get((tenant, job), []) + events
         of = next((event for event in known if event.position == position), None)
@@ -153,7 +154,7 @@ class MemoryLog:
         if of not in events:
             raise CursorGone(Gap("retention", after, events[0].cursor if events else None))
         start = events.index(of) + 1
-        return events[start : start + limit]
+        return await self._sent(events[start : start + limit])
 
     def check(self, cursor: str) -> int:
         found = _CURSOR.fullmatch(cursor)
@@ -180,6 +181,13 @@ class MemoryLog:
         await self.gate.wait()
         if self.unavailable:
             raise LogUnavailable("the log is away")
+
+    @staticmethod
+    async def _sent(answer: T) -> T:
+        """An answer is on its way for a while, and does not know what is stored meanwhile."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return answer
 
     def _last(self, key: Key) -> int:
         events = self.dropped.get(key, []) + self.stored.get(key, [])
