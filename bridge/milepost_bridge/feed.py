@@ -12,6 +12,7 @@ subject, and the time it was stored. From these three follows, without asking an
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -23,6 +24,13 @@ from milepost_bridge.place import Place
 _SEQUENCE: Final = b"Nats-Sequence"
 _LAST: Final = b"Nats-Last-Sequence"
 _TIME: Final = b"Nats-Time-Stamp"
+
+_STREAMS_OWN: Final = re.compile(
+    rb"\r\nNats-Sequence: ([0-9]{1,19})\r\nNats-Time-Stamp: ([0-9T:.Z-]{20,30})"
+    rb"\r\nNats-Last-Sequence: ([0-9]{1,19})\r\n\r\n"
+)
+"""How the server ends a header block of a message that it passes on; nobody else can write behind it."""
+_LONGEST_OWN: Final = 160
 
 MOST_HELD: Final = 1_024
 """Messages held while the log is read; beyond, they are let go and the log is read again."""
@@ -47,8 +55,22 @@ class Live(NamedTuple):
 
 def read_live(place: Place, subject: bytes, payload: bytes, headers: bytes | None) -> Live | None:
     """The message; None when the stream's own headers are not there: then it does not come from the stream."""
+    if headers is None:
+        return None
+    own = _STREAMS_OWN.search(headers, max(0, len(headers) - _LONGEST_OWN))
+    if own is None or own.end() != len(headers):
+        return _read_live_by_field(place, subject, payload, headers)
+    seq, time, last = own.groups()
+    try:
+        return Live(place, subject, int(seq), int(last), to_nanoseconds(time), payload, headers)
+    except ValueError:
+        return None
+
+
+def _read_live_by_field(place: Place, subject: bytes, payload: bytes, headers: bytes) -> Live | None:
+    """However the server may order them one day."""
     seq, last, time = number(headers, _SEQUENCE), number(headers, _LAST), field(headers, _TIME)
-    if not seq or last is None or time is None or headers is None:
+    if not seq or last is None or time is None:
         return None
     try:
         return Live(place, subject, seq, last, to_nanoseconds(time), payload, headers)

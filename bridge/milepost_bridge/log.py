@@ -51,6 +51,7 @@ _PATIENCE: Final = 20.0
 _READERS: Final = 32
 """Feeds that read the log at the same time."""
 
+_NAMES_RUN: Final = b'"run"'
 _RUN: Final = re.compile(rb'"run"\s*:\s*([0-9]{1,16})')
 
 Key = tuple[str, str]
@@ -211,6 +212,8 @@ class Log:
     @staticmethod
     def _opens_early(feed: Feed, live: Live) -> bool:
         """Whether this may open a run while the one before is open: then its end may have been lost on the way."""
+        if _NAMES_RUN not in live.payload:
+            return False
         gate = feed.admission.gate
         return not gate.ended and any(int(run) > gate.run for run in _RUN.findall(live.payload))
 
