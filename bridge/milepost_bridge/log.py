@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import re
@@ -42,9 +43,12 @@ _LOOK: Final = 5.0
 """Seconds between looks at the streams: are they there, and still the same?"""
 _TRY_AGAIN: Final = 0.5
 """Seconds until a log that does not answer is asked again."""
-_FIRST_CHECK: Final = 2.0
-_LAST_CHECK: Final = 60.0
-"""Seconds until a feed that has gone quiet is compared with the log: so long at first, at most so long."""
+_CHECK_IN_CLUSTER: Final = 2.0
+_LONGEST_CHECK: Final = 60.0
+"""Seconds until a feed that has gone quiet is compared with the log in a cluster: so long at first, at most so long."""
+_SWEEP: Final = 1.0
+_CHECKS_IN_SWEEP: Final = 100
+"""Quiet feeds that are compared in one go: a hub that watches thousands of idle jobs has better things to do."""
 _NOTHING_NEW: Final = 0.02
 _PATIENCE: Final = 20.0
 """Seconds that the log may take to show what the live path has shown already."""
@@ -393,11 +397,14 @@ class Log:
 
     async def _check_quiet(self) -> None:
         while True:
-            await asyncio.sleep(_FIRST_CHECK)
+            await asyncio.sleep(_SWEEP)
             now = asyncio.get_running_loop().time()
-            for key, following in self._feeds.items():
-                if following.is_due(now):
-                    self._wake(key, following)
+            # One server tells of everything over one connection. In a cluster a leader may die with what it had to tell.
+            clustered = "cluster" in self.api.server_info
+            first = min(self._settings.log_check, _CHECK_IN_CLUSTER) if clustered else self._settings.log_check
+            due = ((key, each) for key, each in self._feeds.items() if each.is_due(now, first))
+            for key, following in list(itertools.islice(due, _CHECKS_IN_SWEEP)):
+                self._wake(key, following)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -424,7 +431,7 @@ class _Following:
         self._round = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._check_at = 0.0
-        self._check_wait = _FIRST_CHECK
+        self._check_wait = 0.0
 
     def caught_up(self) -> asyncio.Future[None]:
         """Done when everything stored by now has been delivered; LogUnavailable when that cannot be read."""
@@ -453,18 +460,18 @@ class _Following:
         self._round += 1
         self._settle(LogUnavailable("the job is no longer followed"))
 
-    def is_due(self, now: float) -> bool:
-        """Whether it has been quiet for so long that the log should be asked."""
+    def is_due(self, now: float, first: float) -> bool:
+        """Whether it has been quiet for so long that the log should be asked. `first`: seconds until it is at first."""
         if self.feed.filling:
             return False
         if not self.quiet:
             self.quiet = True
-            self._check_wait = _FIRST_CHECK
-            self._check_at = now + self._check_wait
+            self._check_wait = first
+            self._check_at = now + first
             return False
         if now < self._check_at:
             return False
-        self._check_wait = min(2 * self._check_wait, _LAST_CHECK)
+        self._check_wait = min(2 * self._check_wait, max(first, _LONGEST_CHECK))
         self._check_at = now + self._check_wait
         return True
 

@@ -62,6 +62,8 @@ class BridgeSettings(BaseModel):
     """Copies of each event, on as many servers of a cluster; 3 survive the loss of one."""
     log_update: bool = False
     """Change streams that exist to these settings, where NATS allows that. Without, what differs is told."""
+    log_check: float = Field(default=30.0, gt=0)
+    """A watched job that is quiet for this long is compared with the log, within 2 s in a cluster; then less often."""
     log_look: float = Field(default=5.0, gt=0)
     """Where no log can be kept, it is tried again this often: JetStream may come."""
 

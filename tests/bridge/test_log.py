@@ -327,7 +327,7 @@ async def test_a_stream_made_anew_is_another_life(nats_server: NatsServer) -> No
 async def test_a_quiet_feed_is_compared_with_the_log(shared_nats: NatsServer) -> None:
     """The live path lost the last message, and nothing follows that would show it."""
     tenant, sink = a_tenant(), RecordingSink()
-    async with bridged(shared_nats, sink) as bridge, client_of(shared_nats) as client:
+    async with bridged(shared_nats, sink, log_check=0.5) as bridge, client_of(shared_nats) as client:
         job = Publisher(client, tenant, "1")
         # no interest: nothing comes live at all
         await log_of(bridge).follow(tenant, "1")
