@@ -13,6 +13,12 @@ of one before it, a stream made late begins with the first event, and what a han
 sent a second time. One thing is beyond this: a stream that goes away, or drops what it has no room for, and is
 back while events are in flight takes the later ones of them first.
 
+In a cluster that is nothing unusual: another server becomes the stream's leader while this connection stays, an
+event is lost on the way to the old one, and those sent right behind it are stored by the new one. So there every
+event goes alone, and the next when the stream has answered to it. Nothing else would do: what a publisher may
+expect of a stream is its last event, whoever's that is, or the last of a subject by a place in the log that
+nobody knows before the answer.
+
 With JetStream, and somebody else listening but no stream, there is no answer at all. A reporter that has never
 had one takes the PONG for it after a while. An answer that comes later puts an end to that for good.
 """
@@ -113,6 +119,8 @@ class Acks:
         # Whether events arrive by PONG.
         self.by_pong = True
         self._asks = False
+        # Whether the stream may have another leader any time, and this connection not notice.
+        self._clustered = False
         # Since when nobody takes the events; None while somebody does.
         self.nobody_since: float | None = None
         # Which go this is: answers to an earlier one say what was stored, and nothing else.
@@ -139,9 +147,14 @@ class Acks:
         return self._asks
 
     @property
+    def is_first(self) -> bool:
+        """Whether an event that goes now is the first one that a stream is asked to store."""
+        return self._asks and not self.ever and not self.by_pong
+
+    @property
     def room(self) -> int:
         """How many more events are worth taking out of the outbox, where they can still be conflated."""
-        if self._probe is None:
+        if self._probe is None and not self._one_by_one:
             return self._window.room
         return 0 if len(self._window) else 1
 
@@ -151,9 +164,13 @@ class Acks:
         wanted = self._cursor if self.by_pong or not self.ever else 0
         return wanted if wanted > max(self._ponged, self._window.confirmed) else None
 
-    def connected(self, *, jetstream: bool, moment: float) -> None:
-        """There is a new connection, to a server with or without JetStream. Everything in flight goes again."""
+    def connected(self, *, jetstream: bool, clustered: bool = False, moment: float) -> None:
+        """There is a new connection, to a server with or without JetStream, alone or one of several.
+
+        Everything in flight goes again.
+        """
         self._asks = jetstream
+        self._clustered = clustered
         self.by_pong = not jetstream
         self.nobody_since = None
         self._go_back(moment, 0.0)
@@ -173,6 +190,8 @@ class Acks:
                 self._probe = self._cursor + 1
             if self._cursor >= self._probe:
                 return None
+        if self._one_by_one and self._cursor > confirmed:
+            return None
         sent = self._window.at(self._cursor + 1)
         if sent is not None and sent.end and sent.number != confirmed + 1:
             return None
@@ -242,6 +261,10 @@ class Acks:
         """What has arrived since this was asked last, in order."""
         arrived, self._arrived = self._arrived, []
         return arrived
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self._clustered and not self.by_pong
 
     def _not_stored(self, number: int, answer: Answer, moment: float) -> What:
         sent = self._window.at(number)

@@ -28,3 +28,8 @@ class SecureClient(Client):
     def has_jetstream(self) -> bool:
         """Whether the server that it is connected to has JetStream."""
         return bool(self._server_info.get("jetstream"))
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether that server is one of a cluster, a leaf node or behind a gateway: all of them name a cluster."""
+        return bool(self._server_info.get("cluster"))

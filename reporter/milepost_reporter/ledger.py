@@ -1,7 +1,8 @@
 """What a reporter's events amount to, and when its record is due (sans-I/O).
 
-A record goes out after the first events, at most every two seconds (a large one less often) while there is news,
-and at once when the job's own status has changed. One that is not acknowledged is written again.
+The first record goes ahead of the first event: readers of a job with several reporters must know of one whose events
+no record counts. The next goes out after the first events, then at most every two seconds (a large one less often)
+while there is news, and at once when the job's own status has changed. One that is not acknowledged is written again.
 """
 
 import time
@@ -33,6 +34,7 @@ class Ledger:
 
     def __init__(self, job: str, run: int, *, owner: bool) -> None:
         self._state = JobState(job)
+        self._state.gate.run = run
         self._run = run
         self._owner = owner
         self._count = 0
@@ -43,6 +45,11 @@ class Ledger:
         self._cost = 0.0
         self._written = 0
         self._acknowledged = 0
+
+    @property
+    def unopened(self) -> bool:
+        """Whether no record is known to be kept."""
+        return not self._acknowledged
 
     @property
     def settled(self) -> bool:
@@ -56,13 +63,13 @@ class Ledger:
         self._seq = seq or self._seq
         if not kept:
             return
+        self._news = True
         try:
             event = parse_event(sent.payload)
         except BadEvent:  # what another's payload says in its own way is for its readers
             return
         before = self._state.status
         self._state.apply(event, event.at or datetime.now(UTC), self._run)
-        self._news = True
         self._urgent = self._urgent or self._state.status != before
 
     def due(self, moment: float) -> float | None:
@@ -77,16 +84,23 @@ class Ledger:
         """What there is to tell is due now."""
         self._urgent = self._news
 
+    def open(self, lease: float | None) -> Writing:
+        """The first record, which counts nothing. The next is due as if it had not been written."""
+        return self._writing(lease)
+
     def write(self, moment: float, lease: float | None) -> Writing:
         """The record as of now. `lease`: seconds within which the next beat is promised, or None."""
         begun = time.perf_counter()
-        payload = write_record(self._state, count=self._count, seq=self._seq, owner=self._owner, lease=lease)
-        summary = {SUMMARY_HEADER: summary_header(self._state)}
+        writing = self._writing(lease)
         self._cost = time.perf_counter() - begun
         self._news = self._urgent = False
         self._written_at = moment
+        return writing
+
+    def _writing(self, lease: float | None) -> Writing:
+        payload = write_record(self._state, count=self._count, seq=self._seq, owner=self._owner, lease=lease)
         self._written += 1
-        return Writing(self._written, payload, summary)
+        return Writing(self._written, payload, {SUMMARY_HEADER: summary_header(self._state)})
 
     def acknowledged(self, number: int) -> None:
         """The record of this number is kept."""

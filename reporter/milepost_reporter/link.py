@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 from milepost_reporter import subject
 from milepost_reporter.acks import WRONG_LAST_SEQUENCE_NOW, Acks, Answer, What, read_answer
-from milepost_reporter.ledger import Ledger
+from milepost_reporter.ledger import Ledger, Writing
 from milepost_reporter.loop import DaemonLoop
 from milepost_reporter.outbox import Item, Outbox
 from milepost_reporter.settings import Settings
@@ -240,7 +240,7 @@ class Link:
 
     async def _open_inbox(self, client: "SecureClient") -> None:
         """One subscription for every answer of this connection, where there are answers."""
-        self._acks.connected(jetstream=client.has_jetstream, moment=time.monotonic())
+        self._acks.connected(jetstream=client.has_jetstream, clustered=client.is_clustered, moment=time.monotonic())
         if client.has_jetstream:
             self._inbox = client.new_inbox()
             await client.subscribe(
@@ -275,6 +275,8 @@ class Link:
         }
         if sent.end:
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+        if self._acks.is_first and self._ledger.unopened:
+            await self._write(client, self._ledger.open(self._promised))
         address = self._acks.sending(sent, time.monotonic())
         if not await self._hand_over(client, sent.subject, sent.payload, headers, address):
             self._refuse(sent.number, "the server takes no messages of its size")
@@ -344,11 +346,9 @@ class Link:
         await self._beat(client, moment)
         due = self._ledger.due(moment) if self._acks.asks and self._acks.ever else None
         if due is not None and due <= moment:
-            await self._write_record(client, moment)
+            await self._write(client, self._ledger.write(moment, self._promised))
 
-    async def _write_record(self, client: "SecureClient", moment: float) -> None:
-        lease = self._settings.lease if self._leased else None
-        writing = self._ledger.write(moment, lease)
+    async def _write(self, client: "SecureClient", writing: Writing) -> None:
         headers = {**writing.summary, "Milepost-Run": str(self._settings.run), **self._lease_header()}
         address = f"{_RECORD}.{writing.number}"
         if not await self._hand_over(client, self._state_subject, writing.payload, headers, address):
@@ -371,6 +371,10 @@ class Link:
     @property
     def _leased(self) -> bool:
         return self._settings.lease > 0 and self._begun()
+
+    @property
+    def _promised(self) -> float | None:
+        return self._settings.lease if self._leased else None
 
     def _lease_header(self) -> dict[str, str]:
         return {"Milepost-Lease": f"{self._settings.lease:g}"} if self._leased else {}

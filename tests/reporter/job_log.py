@@ -1,6 +1,7 @@
 """The job log's streams: made and read by raw requests over a bare socket."""
 
 import base64
+import contextlib
 import json
 import socket
 import time
@@ -32,9 +33,9 @@ _CONFIGS: list[dict[str, Any]] = [
 class Requests:
     """One connection for requests, one at a time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = 20.0) -> None:
         address = urlsplit(url)
-        self._socket = socket.create_connection((address.hostname, address.port), timeout=20)
+        self._socket = socket.create_connection((address.hostname, address.port), timeout=timeout)
         self._stream: BinaryIO = self._socket.makefile("rb")
         self._stream.readline()
         options: dict[str, Any] = {"verbose": False, "headers": True, "no_responders": True}
@@ -63,18 +64,25 @@ class Requests:
 
 
 def ask(url: str, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One request over a connection of its own."""
-    requests = Requests(url)
+    """One request over a connection of its own, again when a cluster without a leader does not answer."""
+    for timeout in (2.0, 2.0, 2.0, 2.0, 20.0):
+        with contextlib.suppress(TimeoutError):
+            return _ask(url, subject, body, timeout)
+    raise TimeoutError(subject)
+
+
+def _ask(url: str, subject: str, body: dict[str, Any] | None, timeout: float) -> dict[str, Any]:
+    requests = Requests(url, timeout)
     try:
         return requests.ask(subject, body)
     finally:
         requests.close()
 
 
-def make_streams(url: str, **log: Any) -> None:  # noqa: ANN401 - more of the log's configuration
+def make_streams(url: str, *, copies: int = 1, **log: Any) -> None:  # noqa: ANN401 - more of the log's configuration
     """Make both streams, as soon as JetStream answers."""
     for config in _CONFIGS:
-        wanted = {**config, **log} if config["name"] == LOG else config
+        wanted = {**config, "num_replicas": copies, **(log if config["name"] == LOG else {})}
         deadline = time.monotonic() + 20
         while "config" not in (answer := ask(url, f"$JS.API.STREAM.CREATE.{config['name']}", wanted)):
             if time.monotonic() > deadline:
