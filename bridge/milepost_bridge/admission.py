@@ -17,6 +17,7 @@ from milepost_bridge.complaints import Complaints
 from milepost_bridge.place import LONGEST
 from milepost_bridge.settings import BridgeSettings
 
+_OURS: Final = b"\r\nMilepost-"
 _REPORTER: Final = b"\r\nMilepost-Reporter:"
 _COUNT: Final = b"\r\nMilepost-Count:"
 _LONGEST_COUNT: Final = 16
@@ -111,7 +112,7 @@ class Admittance:
         self, known: Admission, subject: bytes, run: int | None, payload: bytes, headers: bytes | None
     ) -> Admitted | None:
         """The event, unless it was here before, is none, or comes too late. `run`: of an `.end.<run>` subject."""
-        if headers is not None and self._is_duplicate(known, headers):
+        if headers is not None and _OURS in headers and self._is_duplicate(known, headers):
             self.counts["duplicate"] += 1
             return None
         event = self.event(subject, run, payload)

@@ -46,11 +46,15 @@ class Live(NamedTuple):
     time: int
     payload: bytes
     headers: bytes | None
+    cursor: Cursor
+    """Its sequence and time: where it stands in the log."""
 
-    @property
-    def cursor(self) -> Cursor:
-        """Where it stands in the log."""
-        return Cursor(self.seq, self.time)
+
+def live_of(  # noqa: PLR0917 - a message has these parts
+    place: Place, subject: bytes, seq: int, last: int, time: int, payload: bytes, headers: bytes | None
+) -> Live:
+    """A message, put together."""
+    return Live(place, subject, seq, last, time, payload, headers, Cursor(seq, time))
 
 
 def read_live(place: Place, subject: bytes, payload: bytes, headers: bytes | None) -> Live | None:
@@ -58,11 +62,11 @@ def read_live(place: Place, subject: bytes, payload: bytes, headers: bytes | Non
     if headers is None:
         return None
     own = _STREAMS_OWN.search(headers, max(0, len(headers) - _LONGEST_OWN))
-    if own is None or own.end() != len(headers):
-        return _read_live_by_field(place, subject, payload, headers)
-    seq, time, last = own.groups()
     try:
-        return Live(place, subject, int(seq), int(last), to_nanoseconds(time), payload, headers)
+        if own is not None and own.end() == len(headers):
+            seq, time, last = own.groups()
+            return live_of(place, subject, int(seq), int(last), to_nanoseconds(time), payload, headers)
+        return _read_live_by_field(place, subject, payload, headers)
     except ValueError:
         return None
 
@@ -72,10 +76,7 @@ def _read_live_by_field(place: Place, subject: bytes, payload: bytes, headers: b
     seq, last, time = number(headers, _SEQUENCE), number(headers, _LAST), field(headers, _TIME)
     if not seq or last is None or time is None:
         return None
-    try:
-        return Live(place, subject, seq, last, to_nanoseconds(time), payload, headers)
-    except ValueError:
-        return None
+    return live_of(place, subject, seq, last, to_nanoseconds(time), payload, headers)
 
 
 class Step(Enum):

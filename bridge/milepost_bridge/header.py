@@ -18,6 +18,9 @@ _SECONDS: Final = len("2026-01-02T03:04:05")
 _DATE_AND_TIME: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _NANOSECOND_DIGITS: Final = 9
 _NANOSECONDS: Final = 10**_NANOSECOND_DIGITS
+_MILLION: Final = 10**6
+_POINT: Final = ord(".")
+_ZULU: Final = ord("Z")
 _FRACTION: Final = re.compile(rb"(?:\.([0-9]{1,9}))?Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
@@ -60,6 +63,9 @@ def description(block: bytes) -> str:
 
 def to_nanoseconds(text: bytes) -> int:
     """Unix nanoseconds of an RFC 3339 time in UTC, as the server writes them. ValueError for anything else."""
+    digits = text[_SECONDS + 1 : -1]
+    if len(digits) == _NANOSECOND_DIGITS and digits.isdigit() and text[_SECONDS] == _POINT and text[-1] == _ZULU:
+        return _to_seconds(text[:_SECONDS]) * _NANOSECONDS + int(digits)
     fraction = _FRACTION.fullmatch(text, _SECONDS)
     if fraction is None:
         raise ValueError(f"not a time: {text!r:.60}")
@@ -71,6 +77,12 @@ def to_rfc3339(nanoseconds: int) -> str:
     """Unix nanoseconds as RFC 3339 in UTC, with all nine digits. ValueError for a time outside the years 1 to 9999."""
     seconds, rest = divmod(nanoseconds, _NANOSECONDS)
     return f"{_from_seconds(seconds)}.{rest:09d}Z"
+
+
+def to_rfc3339_cut(nanoseconds: int) -> str:
+    """The same with the first three digits: as clients are told times."""
+    seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+    return f"{_from_seconds(seconds)}.{rest // _MILLION:03d}Z"
 
 
 def _is_number(value: bytes) -> bool:

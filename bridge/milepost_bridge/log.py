@@ -28,7 +28,7 @@ from milepost_bridge.api import Api
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.cursor import read_cursor
 from milepost_bridge.errors import BridgeError, NoJetStream, ServerTooOld, StreamUnfit, Unavailable
-from milepost_bridge.feed import Feed, Live, Step
+from milepost_bridge.feed import Feed, Live, Step, live_of
 from milepost_bridge.history import LAG, LAGS, PAGE_MESSAGES, History, Loaded
 from milepost_bridge.listing import Listing
 from milepost_bridge.outgoing import outgoing
@@ -303,7 +303,7 @@ class Log:
                 subject = stored.subject.encode()
                 place = place_of(subject)
                 if place is not None:
-                    live = Live(place, subject, stored.seq, 0, stored.time, stored.payload, stored.headers)
+                    live = live_of(place, subject, stored.seq, 0, stored.time, stored.payload, stored.headers)
                     self._deliver(feed, live)
             more = page.more
 
@@ -399,7 +399,7 @@ class Log:
         while True:
             await asyncio.sleep(_SWEEP)
             now = asyncio.get_running_loop().time()
-            # One server tells of everything over one connection. In a cluster a leader may die with what it had to tell.
+            # One server tells everything over one connection. In a cluster a leader may die with what it had to tell.
             clustered = "cluster" in self.api.server_info
             first = min(self._settings.log_check, _CHECK_IN_CLUSTER) if clustered else self._settings.log_check
             due = ((key, each) for key, each in self._feeds.items() if each.is_due(now, first))

@@ -23,11 +23,8 @@ class Place(NamedTuple):
     job: str
     carries_events: bool
     run: int | None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Which job of which tenant."""
-        return self.tenant, self.job
+    key: tuple[str, str]
+    """Which job of which tenant."""
 
 
 def place_of(subject: bytes) -> Place | None:
@@ -43,4 +40,5 @@ def _place(subject: bytes) -> Place | None:
         return None
     if parsed is None:
         return None
-    return Place(parsed.tenant, parsed.job, parsed.leaf in ("progress", "end"), parsed.run)
+    carries_events = parsed.leaf in ("progress", "end")
+    return Place(parsed.tenant, parsed.job, carries_events, parsed.run, (parsed.tenant, parsed.job))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milepost_bridge.admission import Admission
 from milepost_bridge.cursor import Cursor
-from milepost_bridge.feed import MOST_HELD, Feed, Live, Step, read_live
+from milepost_bridge.feed import MOST_HELD, Feed, Live, Step, live_of, read_live
 from milepost_bridge.header import to_rfc3339
 from milepost_bridge.place import Place, place_of
 
@@ -23,7 +23,7 @@ def place(subject: bytes) -> Place:
 
 
 def live(seq: int, last: int, subject: bytes = PROGRESS, time: int | None = None) -> Live:
-    return Live(place(subject), subject, seq, last, time or seq * SECOND, b"{}", None)
+    return live_of(place(subject), subject, seq, last, time or seq * SECOND, b"{}", None)
 
 
 def feed(seq: int = 0, last_on_progress: int | None = None) -> Feed:
