@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,14 +24,16 @@ from milepost.watch import Token, Url
 
 if TYPE_CHECKING:
     from jwt.types import Options
+    from milepost_bridge.api import Api
+    from milepost_bridge.settings import BridgeSettings
     from nats.aio.client import Client
-
-OLDEST_SERVER: Final = (2, 12)
-"""Older ones lose messages or lack what the job log stands on."""
 
 _SKEW_WARN, _SKEW_FAIL = 5.0, 60.0
 _SOON: Final = 300.0
 _WAIT: Final = 5.0
+_DAY: Final = 86_400
+_NANOSECONDS: Final = 10**9
+_NO_SUCH_STREAM: Final = 10059
 
 
 class Level(StrEnum):
@@ -114,27 +117,35 @@ async def _findings(nats: NatsAccess, root: str, token: str | None, secret: str 
 
 
 async def examine_nats(access: NatsAccess) -> list[Finding]:
-    """Reachable, let in, new enough, and with JetStream."""
+    """Reachable, let in, new enough, with JetStream, and a job log in it."""
     from milepost.nats_session import NatsSession
 
     try:
         async with NatsSession(access).open() as session:
-            return [
-                ok("NATS", f"{access.shown} lets us in{', by TLS' if access.encrypted else ''}"),
-                _nats_version(session.version),
-                await _jetstream(session.client),
-            ]
+            version = examine_version(session.version)
+            jetstream = await _jetstream(session.client)
     except CommandError as error:
         found, _, advice = str(error).rpartition(": ")
         return [fail("NATS", found, advice)]
+    findings = [ok("NATS", f"{access.shown} lets us in{', by TLS' if access.encrypted else ''}"), version, jetstream]
+    # the bridge would not look at the log of a server that is too old, and a tenant's user may not
+    if version.level is Level.OK and jetstream.level is Level.OK:
+        findings += await examine_log(access)
+    return findings
 
 
-def _nats_version(version: str) -> Finding:
-    parts = tuple(int(part) for part in version.split("-", maxsplit=1)[0].split(".")[:2] if part.isdigit())
-    if parts >= OLDEST_SERVER:
-        return ok("NATS version", version)
-    wanted = ".".join(str(part) for part in OLDEST_SERVER)
-    return fail("NATS version", version, f"use nats-server {wanted} or newer")
+def examine_version(version: str) -> Finding:
+    """Whether a nats-server of this version can keep the job log."""
+    from milepost_bridge.errors import ServerTooOld
+    from milepost_bridge.streams import OLDEST_SERVER, check_server
+
+    try:
+        check_server({"version": version})
+    except ServerTooOld:
+        wanted = ".".join(map(str, OLDEST_SERVER))
+        advice = f"use nats-server {wanted} or newer: this one keeps no job log, and progress is live only"
+        return fail("NATS version", version, advice)
+    return ok("NATS version", version)
 
 
 async def _jetstream(client: Client) -> Finding:
@@ -155,6 +166,88 @@ async def _jetstream(client: Client) -> Finding:
             "nothing to do for a tenant's user; the hub's user needs an account with JetStream enabled",
         )
     return ok("JetStream", f"on, with {info.streams} streams and {info.storage:,} bytes stored")
+
+
+async def examine_log(access: NatsAccess) -> list[Finding]:
+    """Both streams are there, as they should be, and can be read. Nothing is made or changed."""
+    from milepost_bridge.api import Api
+    from milepost_bridge.complaints import Complaints
+    from milepost_bridge.errors import BridgeError, StreamUnfit
+    from milepost_bridge.settings import BridgeSettings, servers
+
+    settings = BridgeSettings(**access.model_dump(exclude={"url"}, exclude_none=True), request_timeout=_WAIT)
+    try:
+        urls = servers(access.url)
+    except ValueError as error:
+        return [fail("job log", str(error), "write NATS_URL (--nats) so: `milepost serve` takes no other")]
+    connected = asyncio.Event()
+    api = Api(urls, settings, connected.set, Complaints(logging.getLogger(__name__)))
+    api.start()
+    try:
+        async with asyncio.timeout(_WAIT):
+            await connected.wait()
+        return await _log(api, settings)
+    except StreamUnfit as error:
+        return [fail("job log", str(error), "until then progress is live only")]
+    except (BridgeError, TimeoutError) as error:
+        advice = "is nats-server busy, or its cluster without a leader? Its log says more"
+        return [fail("job log", f"cannot be read ({error or 'no answer in time'})", advice)]
+    finally:
+        await api.close()
+
+
+async def _log(api: Api, settings: BridgeSettings) -> list[Finding]:
+    from milepost_bridge.streams import LOG, STATE, ensure
+
+    log, state = await _stream(api, LOG), await _stream(api, STATE)
+    if log is None or state is None:
+        missing = " and ".join(name for name, info in ((LOG, log), (STATE, state)) if info is None)
+        advice = "`milepost serve` makes both streams; if it runs, its log says why it could not"
+        return [warn("job log", f"there is no stream {missing}", advice)]
+    # how long and how much is kept is the operator's choice, and the log's is what the records are held against
+    compared = await ensure(api, settings.model_copy(update=_chosen(log["config"])))
+    await api.direct_get(LOG, seq=log["state"]["first_seq"], next_by_subj=">", batch=1)
+    findings = [ok("job log", f"{_stored(log)}; {_retention(log['config'])}")]
+    if compared.differences:
+        advice = "`milepost serve --bridge-log-update`, once, makes the streams as they should be"
+        findings.append(warn("log settings", "; ".join(compared.differences), advice))
+    return findings
+
+
+async def _stream(api: Api, name: str) -> dict[str, Any] | None:
+    from milepost_bridge.errors import Refused
+
+    try:
+        return await api.request(f"$JS.API.STREAM.INFO.{name}")
+    except Refused as refused:
+        if refused.err_code == _NO_SUCH_STREAM:
+            return None
+        raise
+
+
+def _stored(info: dict[str, Any]) -> str:
+    return f"holds {info['state']['messages']:,} events in {info['state']['bytes']:,} bytes"
+
+
+def _retention(config: dict[str, Any]) -> str:
+    age, most = config["max_age"] / _NANOSECONDS / _DAY, config["max_bytes"]
+    bound = f" in {most:,} bytes" if most > 0 else ""
+    each = config["max_msgs_per_subject"]
+    return (
+        f"keeps {f'{each:,}' if each > 0 else 'all'} of a job{bound}, {f'for {age:.3g} days' if age else 'for ever'}, "
+        f"{config['num_replicas']} on disk"
+    )
+
+
+def _chosen(config: dict[str, Any]) -> dict[str, Any]:
+    """A stream's retention as the bridge's settings say it, as far as they could."""
+    chosen = {
+        "log_max_bytes": max(config["max_bytes"], 0),
+        "log_replicas": config["num_replicas"],
+        "log_max_age": config["max_age"] / _NANOSECONDS,
+        "log_events_per_job": config["max_msgs_per_subject"],
+    }
+    return {name: value for name, value in chosen.items() if value > 0 or name == "log_max_bytes"}
 
 
 class HubExam(NamedTuple):

@@ -13,10 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from milepost_bridge.settings import BridgeSettings
+from milepost_bridge.streams import LOG, OLDEST_SERVER, STATE, ensure
 from milepost_hub.token import issue
 
-from milepost.doctor import Level, examine_token
+from milepost.doctor import Level, examine_log, examine_token, examine_version
+from milepost.nats_access import NatsAccess
 from milepost.nats_server import NatsServer
+from tests.bridge.live_api import live_api
 from tests.milepost.conftest import SECRET, Service
 from tests.milepost.console import milepost
 
@@ -51,7 +55,7 @@ def test_when_all_is_well_everything_is_ok(healthy: dict[str, str]) -> None:
     code, findings = examined(env=healthy)
     assert code == 0
     assert {what: finding["level"] for what, finding in findings.items()} == dict.fromkeys(
-        ["NATS", "NATS version", "JetStream", "hub", "hub ready", "clock", "token signature", "token",
+        ["NATS", "NATS version", "JetStream", "job log", "hub", "hub ready", "clock", "token signature", "token",
          "token expiry", "WebSocket"],
         "ok",
     )  # fmt: skip
@@ -78,6 +82,63 @@ def test_nats_without_jetstream_is_a_warning(healthy: dict[str, str]) -> None:
     assert code == 0
     assert findings["JetStream"]["level"] == "warn"
     assert "live only" in findings["JetStream"]["advice"]
+
+
+def test_the_oldest_server_is_the_bridge_s_own() -> None:
+    """Whatever the bridge refuses fails here, and says what to use instead."""
+    oldest = ".".join(map(str, OLDEST_SERVER))
+    assert examine_version(oldest).level is Level.OK
+    too_old = examine_version("2.10.26")
+    assert too_old.level is Level.FAIL
+    assert oldest in too_old.advice
+
+
+async def test_streams_that_are_not_there_are_told_and_not_made(nats_server: NatsServer) -> None:
+    for _ in range(2):
+        (finding,) = await examine_log(NatsAccess(url=nats_server.url))
+        assert finding.level is Level.WARN
+        assert LOG in finding.found
+        assert STATE in finding.found
+        assert "milepost serve" in finding.advice
+
+
+async def test_how_much_the_log_keeps_is_told_whatever_was_chosen(nats_server: NatsServer) -> None:
+    """Retention is the operator's choice: another one than the default is no fault."""
+    async with live_api(nats_server.url) as api:
+        await ensure(api, BridgeSettings(log_max_age=86_400, log_events_per_job=500, log_max_bytes=0))
+        await api.publish("tenant.acme.job.1.progress", b'{"fraction":0.5}')
+    (finding,) = await examine_log(NatsAccess(url=nats_server.url))
+    assert finding.level is Level.OK
+    assert "1 events" in finding.found
+    assert "keeps 500 of a job, for 1 days, 1 on disk" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "told"),
+    [
+        ({"discard": "new"}, Level.WARN, "discard is new, should be old"),
+        ({"max_age": 0}, Level.WARN, "max_age is off, should be 604800 s"),
+        ({"allow_direct": False}, Level.FAIL, "it could not be read"),
+    ],
+)
+async def test_a_stream_that_is_not_as_it_should_be_is_told_and_left(
+    nats_server: NatsServer, changed: dict[str, object], level: Level, told: str
+) -> None:
+    async with live_api(nats_server.url) as api:
+        await ensure(api, BridgeSettings())
+        config = (await api.request(f"$JS.API.STREAM.INFO.{LOG}"))["config"] | changed
+        await api.request(f"$JS.API.STREAM.UPDATE.{LOG}", config)
+        worst = (await examine_log(NatsAccess(url=nats_server.url)))[-1]
+        assert worst.level is level
+        assert told in worst.found
+        assert worst.advice
+        assert (await api.request(f"$JS.API.STREAM.INFO.{LOG}"))["config"] == config
+
+
+async def test_a_url_that_serve_would_not_take_is_told(nats_server: NatsServer) -> None:
+    (finding,) = await examine_log(NatsAccess(url=f"127.0.0.1:{nats_server.port}"))
+    assert finding.level is Level.FAIL
+    assert "nats://host:4222" in finding.found
 
 
 def test_a_tenant_s_own_user_is_told_that_jetstream_is_not_its_business(healthy: dict[str, str]) -> None:
