@@ -155,7 +155,7 @@ class History:
 
 
 def _same(some: list[Delivery], others: list[Delivery]) -> bool:
-    return len(some) == len(others) and some[0] is others[0] and some[-1] is others[-1]
+    return len(some) == len(others) and some[0].frame is others[0].frame and some[-1].frame is others[-1].frame
 
 
 def _as_state(job: str, snapshot: Snapshot) -> State:

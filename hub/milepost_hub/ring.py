@@ -1,14 +1,22 @@
-"""A job's last events, shared by all who join it: bounded for each job, and for all jobs together."""
+"""A job's last events, shared by all who join it: bounded for each job, and for all jobs together.
+
+Rings hold most of what a busy hub keeps, and hold it as plain tuples: Python's collector lets go of a plain tuple of
+bytes and numbers for good when it first sees it, but goes through named ones again and again.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 from milepost_hub.delivery import Delivery
 
 _OVERHEAD = 128
 """What an entry costs beside its frame, about."""
+
+_Entry = tuple[Any, ...]
+_FRAME, _POSITION, _CURSOR = (Delivery._fields.index(name) for name in ("frame", "position", "cursor"))
 
 
 class Rings:
@@ -38,7 +46,7 @@ class Ring:
 
     def __init__(self, rings: Rings) -> None:
         self._rings = rings
-        self._entries: list[Delivery] = []
+        self._entries: list[_Entry] = []
         # Entries before this one are gone already; a list's front is costly to take away one by one.
         self._start = 0
         self.base: int | None = None
@@ -62,7 +70,7 @@ class Ring:
         entries, rings = self._entries, self._rings
         if len(entries) == self._start:
             rings.holding[self] = None
-        entries.append(delivery)
+        entries.append(tuple(delivery))
         cost = len(delivery.frame) + _OVERHEAD
         self.size += cost
         rings.size += cost
@@ -84,7 +92,7 @@ class Ring:
             self._rings.size += cost
         if first < len(deliveries):
             self._rings.holding[self] = None
-        self._entries[: self._start] = deliveries[first:]
+        self._entries[: self._start] = map(tuple, deliveries[first:])
         self._start = 0
         if first:
             position, cursor = deliveries[first - 1].position or 0, deliveries[first - 1].cursor
@@ -95,18 +103,18 @@ class Ring:
         if cursor == self.base_cursor:
             return True
         found = self._behind(position) - 1
-        return found >= self._start and self._entries[found].cursor == cursor
+        return found >= self._start and bool(self._entries[found][_CURSOR] == cursor)
 
     def between(self, position: int, until: int) -> list[Delivery] | None:
         """The events behind one position up to another; None when it does not reach back so far."""
         if self.base is None or position < self.base:
             return None
-        return self._entries[self._behind(position) : self._behind(until)]
+        return list(map(Delivery._make, self._entries[self._behind(position) : self._behind(until)]))
 
     def let_go(self) -> None:
         """Hold nothing, and begin behind what was the last."""
         last = self._entries[-1]
-        self.begin(last.position or 0, last.cursor)
+        self.begin(last[_POSITION] or 0, last[_CURSOR])
 
     def close(self) -> None:
         """Hold nothing, and know nothing."""
@@ -128,10 +136,10 @@ class Ring:
             gone = entries[self._start]
             entries[self._start] = _GONE
             self._start += 1
-            cost = len(gone.frame) + _OVERHEAD
+            cost = len(gone[_FRAME]) + _OVERHEAD
             self.size -= cost
             rings.size -= cost
-            self.base, self.base_cursor = gone.position, gone.cursor
+            self.base, self.base_cursor = gone[_POSITION], gone[_CURSOR]
         if self._start > len(entries) // 2:
             del entries[: self._start]
             self._start = 0
@@ -139,8 +147,8 @@ class Ring:
             rings.holding.pop(self, None)
 
 
-_GONE = Delivery(b"")
+_GONE: _Entry = tuple(Delivery(b""))
 
 
-def _position(delivery: Delivery) -> int:
-    return delivery.position or 0
+def _position(entry: _Entry) -> int:
+    return entry[_POSITION] or 0
