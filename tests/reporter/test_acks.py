@@ -24,7 +24,7 @@ def refused(code: int, err_code: int) -> Answer:
 class Sending:
     """A window of `events`, its rules, and a clock."""
 
-    def __init__(self, events: int, *, jetstream: bool = True, end: bool = False) -> None:
+    def __init__(self, events: int, *, jetstream: bool = True, clustered: bool = False, end: bool = False) -> None:
         self.window = Window(512, 1_000_000)
         for _ in range(events):
             self.window.add("s", b"x")
@@ -32,7 +32,7 @@ class Sending:
             self.window.add("e", b"x", end=True)
         self.acks = Acks(self.window)
         self.moment = 100.0
-        self.acks.connected(jetstream=jetstream, moment=self.moment)
+        self.acks.connected(jetstream=jetstream, clustered=clustered, moment=self.moment)
 
     def send(self) -> list[str]:
         """Everything that may be sent now: the addresses."""
@@ -296,6 +296,50 @@ def test_an_end_in_doubt_stays_in_doubt_when_asked_again() -> None:
     assert sending.answer(third, refused(400, 10071)) is What.STORED
 
 
+def test_one_at_a_time_in_a_cluster() -> None:
+    """Also what is sent again; and what waits can still be conflated."""
+    sending = Sending(3, clustered=True)
+    for number in (1, 2):
+        (address,) = sending.send()
+        assert numbers([address]) == [number]
+        assert sending.acks.room == 0
+        sending.answer(address, stored(number))
+    assert numbers(sending.send()) == [3]
+    assert sending.wait(STALL - 0.1) == []
+    (again,) = sending.wait(0.2)
+    assert numbers([again]) == [3]
+    sending.answer(again, stored(3))
+    assert sending.acks.room == 1
+
+
+def test_what_was_in_flight_goes_one_at_a_time_over_a_connection_to_a_cluster() -> None:
+    sending = Sending(4)
+    others = sending.open()
+    sending.acks.connected(jetstream=True, clustered=True, moment=sending.moment)
+    sending.answer(others[1], stored(3))
+    (second,) = sending.send()
+    assert numbers([second]) == [2]
+    sending.answer(second, stored(2))
+    assert sending.window.confirmed == 3
+    assert numbers(sending.send()) == [4]
+
+
+def test_a_cluster_without_jetstream_is_sent_everything_at_once() -> None:
+    assert numbers(Sending(3, jetstream=False, clustered=True).send()) == [1, 2, 3]
+
+
+def test_the_first_is_what_no_stream_has_ever_answered_to() -> None:
+    sending = Sending(2)
+    assert sending.acks.is_first
+    (first,) = sending.send()
+    sending.answer(first, Answer(What.NOBODY))
+    assert sending.acks.is_first
+    (first,) = sending.wait(PAUSE)
+    sending.answer(first, stored(1))
+    assert not sending.acks.is_first
+    assert not Sending(1, jetstream=False).acks.is_first
+
+
 STEPS = st.lists(st.sampled_from(["add", "send", "serve", "lose", "hear", "cut", "wait", "stream"]), max_size=120)
 
 
@@ -360,3 +404,65 @@ def test_stored_once_and_in_order_whatever_happens(steps: list[str], there: bool
     assert log == list(range(1, window.last + 1))
     assert window.confirmed == window.last
     assert [arrived.sent.number for arrived in acks.take_arrived()] == log
+
+
+@given(st.lists(st.sampled_from(["add", "send", "lose", "serve", "mute", "hear", "cut", "wait"]), max_size=120))
+def test_stored_once_and_in_order_in_a_cluster(steps: list[str]) -> None:
+    """Any single event may be lost on its way, and any answer, while the connection stays."""
+    sending = Sending(3, clustered=True)
+    acks, window = sending.acks, sending.window
+    wire: deque[str] = deque()
+    answers: deque[tuple[str, Answer]] = deque()
+    log: list[int] = []
+
+    def serve(*, mute: bool = False) -> None:
+        if not wire:
+            return
+        address = wire.popleft()
+        number = int(address.split(".")[1])
+        if number not in log:
+            log.append(number)
+        if not mute or not acks.ever:
+            answers.append((address, stored(log.index(number) + 1)))
+
+    def send() -> None:
+        if (sent := acks.next(sending.moment)) is not None:
+            wire.append(acks.sending(sent, sending.moment))
+
+    def lose() -> None:
+        if wire and acks.ever:
+            wire.popleft()
+
+    def hear() -> None:
+        if answers:
+            acks.answered(*answers.popleft(), sending.moment)
+
+    def cut() -> None:
+        wire.clear()
+        answers.clear()
+        acks.connected(jetstream=True, clustered=True, moment=sending.moment)
+
+    def wait() -> None:
+        sending.moment += 0.7
+        acks.tick(sending.moment)
+
+    doing = {
+        "add": lambda: window.add("s", b"x"),
+        "send": send,
+        "lose": lose,
+        "serve": serve,
+        "mute": lambda: serve(mute=True),
+        "hear": hear,
+        "cut": cut,
+        "wait": wait,
+    }
+    for step in steps:
+        doing[step]()
+        assert log == list(range(1, len(log) + 1))
+    for _ in range(100):
+        wire.extend(sending.wait(1.0))
+        while wire or answers:
+            serve()
+            hear()
+    assert log == list(range(1, window.last + 1))
+    assert window.confirmed == window.last

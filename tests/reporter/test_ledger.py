@@ -30,6 +30,32 @@ def test_at_once_for_the_first_then_apart_and_at_once_when_the_status_changes() 
     assert book.due(11) == 11
 
 
+def test_the_first_record_counts_nothing_and_holds_nothing_up() -> None:
+    """It says the run before any event has; the next is due with the first stored event, whatever that says."""
+    book = ledger()
+    assert book.unopened
+    opening = book.open(30)
+    record = parse_record("r", opening.payload)
+    assert (record.count, record.seq, record.run, record.owner, record.lease) == (0, 0, 2, True, 30)
+    assert json.loads(opening.summary[SUMMARY_HEADER])["run"] == 2
+    assert book.due(10) is None, "without a stored event there is nothing more to tell"
+    book.acknowledged(opening.number)
+    assert not book.unopened
+    assert book.due(10) is None
+    book.take(arrived(1, 1, kind="job", name="no status"))
+    assert book.due(10) == 10
+
+
+def test_a_stored_event_that_is_none_is_counted_all_the_same() -> None:
+    """A record that counts nothing has readers read the whole log."""
+    book = ledger()
+    book.acknowledged(book.open(None).number)
+    book.take(Arrived(Sent(1, "s", b"no event"), 4, kept=True))
+    assert book.due(10) == 10
+    record = parse_record("r", book.write(10, None).payload)
+    assert (record.count, record.seq) == (1, 4)
+
+
 def test_an_unacknowledged_record_is_written_again() -> None:
     book = ledger()
     book.take(arrived(1, 1, status="running"))

@@ -17,7 +17,7 @@ from milepost_reporter.state import JobState
 from milepost_reporter.subject import parse
 
 from milepost.nats_server import NatsServer
-from tests.reporter.job_log import STATE, ask, last_seq, make_streams, stored
+from tests.reporter.job_log import LOG, STATE, ask, last_seq, make_streams, stored
 from tests.reporter.relay import Relay
 from tests.reporter.stopping import stop
 from tests.reporter.subscriber import Received, Subscriber
@@ -72,6 +72,29 @@ def test_a_job_is_stored_with_its_end_and_its_record(log_nats: NatsServer) -> No
     assert (summary["name"], summary["status"], summary["run"]) == ("Import", "completed", 2)
     assert written.headers["Milepost-Lease"] == "30"
     assert_record_and_tail_are_the_whole(log_nats.url)
+
+
+def test_a_record_goes_ahead_of_the_first_event(log_nats: NatsServer) -> None:
+    """Readers know that there are events which no record counts, also while the log takes none."""
+    ask(log_nats.url, "$JS.API.STREAM.UPDATE.MILEPOST_LOG", {"name": LOG, "deny_delete": False})
+    ask(log_nats.url, f"$JS.API.STREAM.DELETE.{LOG}")
+    with Relay(log_nats.port) as relay, reporter(relay.url, run=2) as job:
+        eventually(lambda: last_seq(log_nats.url, STATE))
+        (record,) = records_of(log_nats.url)
+        assert (record.count, record.seq, record.run, record.owner, record.lease) == (0, 0, 2, True, 30)
+        assert record.job.status == "unknown"
+        make_streams(log_nats.url)
+        eventually(lambda: records_of(log_nats.url)[0].count == 1)
+        assert relay.sent.index(b".state.") < relay.sent.index(b".progress")
+        job.log("x")
+    assert_once_in_order(stored(log_nats.url), job)
+    assert records_of(log_nats.url)[0].count == 3
+
+
+def test_who_reports_nothing_writes_no_record(log_nats: NatsServer) -> None:
+    with Reporter.from_settings(Settings(nats_url=log_nats.url, tenant=TENANT, job="1"), owner=False):
+        pass
+    assert last_seq(log_nats.url, STATE) == 0
 
 
 def assert_record_and_tail_are_the_whole(url: str) -> None:
