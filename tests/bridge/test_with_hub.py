@@ -40,6 +40,8 @@ async def client_of(hub: Hub, tenant: str, job: int | str) -> AsyncIterator[Clie
     async with connect(f"ws://127.0.0.1:{hub.port}/ws?token={token}") as client:
         await client.send(json.dumps({"action": "subscribe", "jobId": job}))
         await received(client, "subscribed")
+        if job != "*":
+            await received(client, "job.snapshot")
         yield client
 
 
