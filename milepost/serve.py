@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_COLLECTIONS: Final = (20_000, 20, 20)
+"""Allocations until the collector looks: events come and go by thousands a second, and hardly any leave a cycle."""
+
 
 GROUPS: Final[dict[type[BaseModel], Group]] = {
     HubSettings: Group("Hub"),
@@ -272,6 +275,7 @@ async def _serve(settings: ServeSettings, listener: socket.socket, ready: Callab
         # What is loaded by now stays: a full collection need not go through it again while clients wait.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_COLLECTIONS)
         ready()
         await stop.wait()
         if this is not None:
