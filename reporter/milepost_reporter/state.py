@@ -15,12 +15,26 @@ How fields come about:
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, Final, Self
 
-from milepost_reporter.event import ARTIFACT, ENDS, JOB, LOG, PLAN, PROGRESS, RESULT, Event
+from pydantic import TypeAdapter
+
+from milepost_reporter.event import (
+    ARTIFACT,
+    ENDS,
+    JOB,
+    JOB_STATUSES,
+    LOG,
+    PLAN,
+    PROGRESS,
+    RESULT,
+    Event,
+    PlanData,
+)
+from milepost_reporter.kept import Kept
 from milepost_reporter.names import json_job_id
 from milepost_reporter.run import RunGate, Verdict
 
@@ -31,11 +45,42 @@ MAX_ARTIFACTS: Final = 1_000
 MAX_NODES: Final = 5_000
 """Nodes and artifacts kept; beyond, the oldest go."""
 
+MAX_KEPT: Final = 1024 * 1024
+"""Bytes kept of all nodes' texts, of all artifacts as JSON, and of all log lines' texts, each; likewise."""
+
 MAX_SNAPSHOT: Final = 256 * 1024
 """Bytes of a snapshot, and of a record, as JSON."""
 
 _ENVELOPE: Final = 1_024
 """Bytes that a record needs beside its parts."""
+
+_NUMBER: Final = (int, float, NoneType)
+_TEXT: Final = (str, NoneType)
+_SNAPSHOT: Final[dict[str, type | tuple[type, ...]]] = {
+    "name": _TEXT,
+    "status": str,
+    "run": int,
+    "fraction": _NUMBER,
+    "message": _TEXT,
+    "nodes": list,
+    "artifacts": list,
+    "logTail": list,
+    "error": (dict, NoneType),
+    "willRetry": bool,
+    "truncated": list,
+}
+_NODE: Final[dict[str, type | tuple[type, ...]]] = {
+    "nodeId": (int, str),
+    "nodeName": _TEXT,
+    "status": _TEXT,
+    "rowCount": _NUMBER,
+    "total": _NUMBER,
+    "unit": _TEXT,
+    "fraction": _NUMBER,
+    "message": _TEXT,
+    "error": (dict, NoneType),
+}
+_PLAN_DATA: Final = TypeAdapter(PlanData | None)
 
 _NODE_FIELDS: Final = ("nodeName", "status", "rowCount", "total", "unit", "message")
 _GIVES_WAY: Final = ("logTail", "artifacts", "plan", "result", "nodes")
@@ -65,6 +110,7 @@ class JobState:
         "_error",
         "_fraction",
         "_gate",
+        "_lines",
         "_log_tail",
         "_message",
         "_name",
@@ -91,10 +137,12 @@ class JobState:
         self._status = "unknown"
         self._fraction: float | None = None
         self._message: str | None = None
-        self._nodes: dict[int | str, dict[str, Any]] = {}
+        self._nodes: Kept[int | str] = Kept(MAX_NODES, MAX_KEPT)
         self._plan: dict[str, Any] | None = None
-        self._artifacts: dict[str, dict[str, Any]] = {}
-        self._log_tail: deque[dict[str, Any]] = deque(maxlen=LOG_TAIL)
+        self._artifacts: Kept[str] = Kept(MAX_ARTIFACTS, MAX_KEPT)
+        self._log_tail: Kept[int] = Kept(LOG_TAIL, MAX_KEPT)
+        # Log lines so far: each has its number for a key.
+        self._lines = 0
         self._result: Any = None
         self._error: dict[str, Any] | None = None
         self._queued_at: datetime | None = None
@@ -118,10 +166,13 @@ class JobState:
         state._status = parts["status"]
         state._fraction = parts["fraction"]
         state._message = parts["message"]
-        state._nodes = {node["nodeId"]: node for node in parts["nodes"]}
+        for node in parts["nodes"]:
+            state._nodes.put(node["nodeId"], node, _texts(node))
         state._plan = parts["plan"]
-        state._artifacts = {artifact["name"]: artifact for artifact in parts["artifacts"]}
-        state._log_tail.extend(parts["logTail"])
+        for artifact in parts["artifacts"]:
+            state._artifacts.put(artifact["name"], artifact, _size(artifact))
+        for line in parts["logTail"]:
+            state._add_line(line)
         state._result = parts["result"]
         state._error = parts["error"]
         state._queued_at = parts["queuedAt"]
@@ -142,11 +193,12 @@ class JobState:
             times = ("lastEventAt", "queuedAt", "startedAt", "endedAt")
             parts = {"willRetry": False, "truncated": [], **snapshot, **{name: _read(snapshot[name]) for name in times}}
             parts["nodes"] = [{**node, "at": _read(node.get("at"))} for node in snapshot["nodes"]]
+            _check(parts)
             state = cls.restored(job, snapshot["run"], parts)
             state._fraction = None
             if (planned := state._job_fraction()) is None or planned != parts["fraction"]:
                 state._fraction = parts["fraction"]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"no snapshot of a job: {error!r:.100}") from error
         return state
 
@@ -260,7 +312,7 @@ class JobState:
             "nodes": [{**node, "at": _time(node["at"])} for node in self._nodes.values()],
             "plan": self._plan,
             "artifacts": list(self._artifacts.values()),
-            "logTail": list(self._log_tail),
+            "logTail": list(self._log_tail.values()),
             "result": self._result,
             "error": self._error,
             "queuedAt": _time(self._queued_at),
@@ -288,7 +340,9 @@ class JobState:
         if event.nodeId is None:
             self._take_words(event)
             return
-        node = self._node(event.nodeId)
+        node = self._nodes.get(event.nodeId)
+        is_new = node is None
+        node = node or {"nodeId": event.nodeId}
         node["at"] = when
         for field in _NODE_FIELDS:
             value = getattr(event, field)
@@ -299,6 +353,8 @@ class JobState:
         fraction = _fraction(event, node.get("total"))
         if fraction is not None:
             node["fraction"] = fraction
+        if is_new or event.message or event.status or event.nodeName or event.unit or event.error:
+            self._nodes.put(event.nodeId, node, _texts(node))
 
     def _take_words(self, event: Event) -> None:
         """What an event says about the job as a whole."""
@@ -315,27 +371,22 @@ class JobState:
         line = {"at": _time(when), "level": level or "info", "message": event.message}
         if event.nodeId is not None:
             line["nodeId"] = event.nodeId
-        self._log_tail.append(line)
+        self._add_line(line)
+
+    def _add_line(self, line: dict[str, Any]) -> None:
+        self._lines += 1
+        self._log_tail.put(self._lines, line, _texts(line))
 
     def _take_artifact(self, event: Event, when: datetime) -> None:
         name = event.data["name"]
-        if name not in self._artifacts and len(self._artifacts) >= MAX_ARTIFACTS:
-            del self._artifacts[next(iter(self._artifacts))]
-        self._artifacts[name] = {**event.data, "at": _time(when)}
+        artifact = {**event.data, "at": _time(when)}
+        self._artifacts.put(name, artifact, _size(artifact))
 
     def _take_plan(self, event: Event, _when: datetime) -> None:
         self._plan = event.data
 
     def _take_result(self, event: Event, _when: datetime) -> None:
         self._result = event.data
-
-    def _node(self, node_id: int | str) -> dict[str, Any]:
-        node = self._nodes.get(node_id)
-        if node is None:
-            if len(self._nodes) >= MAX_NODES:
-                del self._nodes[next(iter(self._nodes))]
-            node = self._nodes[node_id] = {"nodeId": node_id}
-        return node
 
     def _job_fraction(self) -> float | None:
         if self._fraction is not None or self._plan is None:
@@ -377,7 +428,31 @@ def _done(node: dict[str, Any] | None) -> float:
 
 
 def _read(at: str | None) -> datetime | None:
-    return None if at is None else datetime.fromisoformat(at)
+    read = None if at is None else datetime.fromisoformat(at)
+    if read is not None and read.tzinfo is None:
+        raise TypeError("a time without its zone")
+    return read
+
+
+def _check(parts: Mapping[str, Any]) -> None:
+    """TypeError or ValueError when these are no snapshot's: what comes after could not be taken in."""
+    _check_fields(parts, _SNAPSHOT)
+    if parts["run"] < 1 or parts["status"] not in JOB_STATUSES | {"unknown"}:
+        raise TypeError("no run or no status of a job")
+    _PLAN_DATA.validate_python(parts["plan"])
+    for node in parts["nodes"]:
+        _check_fields({**dict.fromkeys(_NODE), **node}, _NODE)
+    for artifact in parts["artifacts"]:
+        _check_fields(artifact, {"name": str, "uri": str})
+    for line in parts["logTail"]:
+        _check_fields(line, {"level": str, "message": _TEXT})
+
+
+def _check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> None:
+    for name, kind in kinds.items():
+        # JSON's true is no number, though Python's is
+        if not isinstance(fields[name], kind) or (kind is not bool and isinstance(fields[name], bool)):
+            raise TypeError(name)
 
 
 def _time(at: datetime | None) -> str | None:
@@ -386,6 +461,13 @@ def _time(at: datetime | None) -> str | None:
 
 def _size(value: object) -> int:
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _texts(fields: Mapping[str, Any]) -> int:
+    """Bytes of the texts among these, and in their error."""
+    size = sum(len(value.encode()) for value in fields.values() if type(value) is str)
+    error = fields.get("error")
+    return size if error is None else size + _size(error)
 
 
 def _fit(snapshot: dict[str, Any], largest: int) -> dict[str, Any]:
