@@ -28,11 +28,16 @@ _MOST_MISSING: Final = 64
 class Admission:
     """How far one job has come: what tells its next event from what has been here or comes too late."""
 
-    __slots__ = ("_counted", "_rising", "gate")
+    __slots__ = ("_counted", "_most", "_rising", "gate")
 
-    def __init__(self, run: int = 1, *, ended: bool = False, rising: bool = False) -> None:
-        """Begin in this run. `rising`: what a reporter passed over is not taken when it comes later."""
+    def __init__(self, run: int = 1, *, ended: bool = False, rising: bool = False, most: int = 0) -> None:
+        """Begin in this run.
+
+        `rising`: what a reporter passed over is not taken when it comes later. `most`: so many reporters are told apart
+        at least, for they are known already.
+        """
         self._rising = rising
+        self._most = most
         self.gate = RunGate()
         self.gate.run = run
         self.gate.ended = ended
@@ -45,7 +50,7 @@ class Admission:
             self._counted = {}
         known = self._counted.pop(reporter, None)
         self._counted[reporter] = known or _Counted(count)
-        if len(self._counted) > max_reporters:
+        if len(self._counted) > max_reporters and len(self._counted) > self._most:
             del self._counted[next(iter(self._counted))]
         return known is not None and known.has_had(count, rising=self._rising)
 

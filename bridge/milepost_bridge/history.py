@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,8 @@ from milepost_hub.errors import CursorGone
 from milepost_hub.event import Event
 from milepost_hub.job_log import Gap
 from milepost_reporter import subject as subjects
+from milepost_reporter.event import JOB, PROGRESS
+from milepost_reporter.event import Event as Reported
 from milepost_reporter.record import BadRecord, Record, merge, parse_record
 from milepost_reporter.state import JobState
 
@@ -43,6 +46,7 @@ LAGS: Final = 60
 """How often."""
 _NANOSECOND: Final = 1_000_000_000
 _LEASE: Final = b"Milepost-Lease"
+_NOWHERE: Final = Cursor(0, 0)
 
 
 class Loaded(NamedTuple):
@@ -66,6 +70,47 @@ class Loaded(NamedTuple):
         return (now - heard).total_seconds() >= after
 
 
+class _Tips(NamedTuple):
+    """The last message on `.progress`, and each run's end."""
+
+    progress: Cursor | None
+    ends: dict[int, Cursor]
+
+    @property
+    def last(self) -> int:
+        """The last sequence of the job's log."""
+        return max([self.progress.seq if self.progress else 0, *(cursor.seq for cursor in self.ends.values())])
+
+
+@dataclass(slots=True)
+class _Base:
+    """What a job's records amount to, and where in the log to go on."""
+
+    state: JobState
+    admission: Admission
+    start: int = 1
+    anchor: int = 0
+    """The last event that the records count."""
+    end: Cursor | None = None
+    """The stored end that the records tell."""
+    leased: bool = False
+
+    def open(self, *, is_open: bool) -> None:
+        """Let events of a run that has ended count, or no longer; nothing happens to one that has not."""
+        if self.end is not None:
+            self.admission.gate.ended = self.state.gate.ended = not is_open
+
+
+@dataclass(slots=True)
+class _Tail:
+    """What the log behind the records has brought."""
+
+    leased: bool
+    at: Cursor = _NOWHERE
+    last_on_progress: int = 0
+    event: Cursor | None = None
+
+
 class Page(NamedTuple):
     """Messages of a job's log, in order; `more` are stored behind them."""
 
@@ -81,7 +126,7 @@ class History:
         self._complaints = complaints
         self.counts: dict[str, int] = {"read": 0, "late": 0, "duplicate": 0, "bad_header": 0, "invalid_record": 0}
         self._admittance = Admittance(settings, self.counts, complaints)
-        self._gates: OrderedDict[tuple[str, str, int], tuple[int, bool]] = OrderedDict()
+        self._gates: OrderedDict[tuple[str, str, Cursor], tuple[int, bool]] = OrderedDict()
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -89,55 +134,78 @@ class History:
         """The job's state now. Unavailable when the log cannot be read."""
         records, (progress, ends) = await asyncio.gather(self._records(tenant, job), self._tips(tenant, job))
         if not records and not progress and not ends:
-            return Loaded(JobState(job), Cursor(0, 0), 0, None, Admission(), leased=False, known=False)
-        state, admission, start, anchor = await self._merged(tenant, job, records, progress, ends)
-        leased = any(record.lease for record in records if record.run == state.run)
-        at, event, last_on_progress = Cursor(0, 0), None, 0
-        ended_at = ends.get(state.run) if state.ended else None
-        async for stored, place in self._behind(tenant, job, start):
-            if ended_at is not None:
-                # What its reporter had not counted when the job's own record told the end may stand before that end.
-                admission.gate.ended = state.gate.ended = stored.seq >= ended_at.seq
-            at = Cursor(stored.seq, stored.time)
-            last_on_progress = stored.seq if place.run is None else last_on_progress
-            admitted = self._admit(admission, place, stored)
-            if admitted is not None:
-                state.apply(admitted.event, moment(stored.time), place.run)
-                leased = _leased(stored) if admitted.event.run is not None else leased
-                event = at
-            elif stored.seq == anchor:
-                event = at
-                state.heard(moment(stored.time))
-        if ended_at is not None and admission.gate.run == state.run:
-            admission.gate.ended = state.gate.ended = True
-        if not at.seq and (progress or ends):
+            return Loaded(JobState(job), _NOWHERE, 0, None, Admission(), leased=False, known=False)
+        tips = _Tips(progress, ends)
+        base = await self._base(tenant, job, records, tips)
+        tail = await self._tail(tenant, job, base)
+        if tail is None:
+            # Before the end that a record tells stands another, which is the run's: the records count what is late.
+            base = _Base(JobState(job), Admission())
+            tail = await self._tail(tenant, job, base)
+            assert tail is not None  # noqa: S101 - nothing tells of an end
+        if not tail.at.seq and (progress or ends):
             raise Unavailable("the replica that answers lags behind its leader")
-        if progress is not None and not last_on_progress and progress.seq <= at.seq:
+        last_on_progress = tail.last_on_progress
+        if progress is not None and not last_on_progress and progress.seq <= tail.at.seq:
             last_on_progress = progress.seq
-        known = bool(records) or at.seq > 0
-        return Loaded(state, at, last_on_progress, event, admission, leased, known)
+        known = bool(records) or tail.at.seq > 0
+        return Loaded(base.state, tail.at, last_on_progress, tail.event, base.admission, tail.leased, known)
 
-    async def _merged(
-        self, tenant: str, job: str, records: list[Record], progress: Cursor | None, ends: dict[int, Cursor]
-    ) -> tuple[JobState, Admission, int, int]:
-        """The state that the records amount to, where the tail behind them begins, and the last event counted."""
+    async def _tail(self, tenant: str, job: str, base: _Base) -> _Tail | None:
+        """Take the log behind the records into their state; None when an end stands before the one they tell."""
+        state, admission, end = base.state, base.admission, base.end
+        tail = _Tail(leased=base.leased)
+        # What its reporter had not counted when the job's own record told the end may stand before that end.
+        base.open(is_open=end is not None)
+        async for stored, place in self._behind(tenant, job, base.start):
+            if end is not None and stored.seq >= end.seq:
+                base.open(is_open=False)
+                end = None
+            tail.at = Cursor(stored.seq, stored.time)
+            tail.last_on_progress = stored.seq if place.run is None else tail.last_on_progress
+            run = admission.gate.run
+            admitted = self._admit(admission, place, stored)
+            if admitted is None:
+                if stored.seq == base.anchor:
+                    tail.event = tail.at
+                    state.heard(moment(stored.time))
+                continue
+            if end is not None and admission.gate.run != run:
+                end = None
+            if end is not None and admitted.ends:
+                return None
+            tail.leased = _leased(stored) or (tail.leased and admission.gate.run == run)
+            tail.event = tail.at
+            if end is None or not _is_about_the_job(admitted.event):
+                state.apply(admitted.event, moment(stored.time), place.run)
+        if end is not None:
+            base.open(is_open=False)
+        return tail
+
+    async def _base(self, tenant: str, job: str, records: list[Record], tips: _Tips) -> _Base:
+        """The state that the records amount to, and where the tail behind them begins."""
         run = max((record.run for record in records), default=0)
-        counting = [record for record in records if record.run == run]
-        end = ends.get(run)
-        if not counting or (end is not None and any(record.seq > end.seq for record in counting)):
-            # Who went on after its run was ended for it has counted what is late.
-            return JobState(job), Admission(), 1, 0
+        end = tips.ends.get(run)
+        of_run = [record for record in records if record.run == run]
+        # Who went on after its run was ended for it has counted what is late.
+        counting = [record for record in of_run if end is None or record.seq <= end.seq]
+        if not counting:
+            return _Base(JobState(job), Admission())
         state = merge(job, counting)
-        admission = Admission(state.run, ended=state.ended)
+        base = _Base(state, Admission(state.run, ended=state.ended, most=len(counting)))
+        base.end = end if state.ended else None
+        base.leased = any(record.lease for record in counting)
         for record in counting:
-            admission.has_had(record.reporter.encode(), record.count, len(records))
+            base.admission.has_had(record.reporter.encode(), record.count, len(counting))
         last = max(counting, key=lambda record: record.seq)
-        tip = max([progress.seq if progress else 0, *(cursor.seq for cursor in ends.values())])
-        if not 0 < last.seq <= tip or not await self._is_counted(tenant, job, last):
+        if not 0 < last.seq <= tips.last or not await self._is_counted(tenant, job, last):
             # Another life of the stream: what it has was stored under other sequences. Counts tell what is known.
-            return state, admission, 1, 0
-        # A reporter that has counted nothing yet says so with its first record: then nothing is passed over.
-        return state, admission, max(1, min(record.seq for record in counting)), last.seq
+            return base
+        base.anchor = last.seq
+        if counting == of_run:
+            # A reporter that has counted nothing yet says so with its first record: then nothing is passed over.
+            base.start = max(1, min(record.seq for record in counting))
+        return base
 
     async def _is_counted(self, tenant: str, job: str, record: Record) -> bool:
         """Whether the record's last event stands where the record says, or is no longer stored."""
@@ -162,7 +230,6 @@ class History:
         return records
 
     async def _tips(self, tenant: str, job: str) -> tuple[Cursor | None, dict[int, Cursor]]:
-        """The last message on `.progress`, and each run's end."""
         progress = subjects.progress(tenant, job)
         tips = await self._last_of(LOG, [progress, f"tenant.{tenant}.job.{job}.end.*"])
         ends = {}
@@ -212,7 +279,7 @@ class History:
                     events.append(outgoing(admitted, stored.payload, after))
                     nameless = after if admitted.event.run is None and place.run is None else None
             if events and nameless is not None:
-                self._remember(tenant, job, nameless.seq, admission)
+                self._remember(tenant, job, nameless, admission)
             if events or not page.more:
                 return events
 
@@ -290,7 +357,7 @@ class History:
         place = place_of(anchor.subject.encode())
         run = None if place is None else place.run
         event = self._admittance.event(anchor.subject.encode(), run, anchor.payload)
-        remembered = self._gates.get((tenant, job, after.seq))
+        remembered = self._gates.get((tenant, job, after))
         if remembered is not None:
             admission = Admission(remembered[0], ended=remembered[1])
         elif event is not None and (run or event.run):
@@ -308,12 +375,12 @@ class History:
                 self._admit(admission, place, stored)
                 if stored.seq >= after.seq:
                     break
-        self._remember(tenant, job, after.seq, admission)
+        self._remember(tenant, job, after, admission)
         return admission
 
-    def _remember(self, tenant: str, job: str, seq: int, admission: Admission) -> None:
+    def _remember(self, tenant: str, job: str, at: Cursor, admission: Admission) -> None:
         gates = self._gates
-        gates[tenant, job, seq] = (admission.gate.run, admission.gate.ended)
+        gates[tenant, job, at] = (admission.gate.run, admission.gate.ended)
         if len(gates) > _GATES_KEPT:
             gates.popitem(last=False)
 
@@ -322,6 +389,11 @@ def moment(time: int) -> datetime:
     """Unix nanoseconds as a date, cut to milliseconds, as clients are told it."""
     seconds, rest = divmod(time, _NANOSECOND)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000_000 * 1_000)
+
+
+def _is_about_the_job(event: Reported) -> bool:
+    """Whether it says something of the job as a whole, which its own reporter's record knows better."""
+    return event.kind == JOB or (event.kind == PROGRESS and event.nodeId is None)
 
 
 def _leased(stored: Stored) -> bool:
