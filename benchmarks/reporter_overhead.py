@@ -1,23 +1,33 @@
 """What reporting costs the job: `node.advance(1)` against tqdm's `update(1)`, and one `report()`.
 
     python -m benchmarks.reporter_overhead [--quick]
+    python -m benchmarks.reporter_overhead --cluster
+
+The second tells how many events a second a cluster of three confirms, one at a time, and one server, many at a time.
 
 Rounds of both take turns in one process, so that both meet the same machine; the ratio is the median of the
-rounds' ratios. NATS is up, absent, stopped (SIGSTOP) and killed halfway through.
+rounds' ratios. NATS has the streams a hub makes; it is up, absent, stopped (SIGSTOP) and killed halfway through.
 """
 
 import argparse
+import asyncio
 import io
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from milepost_bridge.api import Api
+from milepost_bridge.complaints import Complaints
+from milepost_bridge.settings import BridgeSettings
+from milepost_bridge.streams import ensure
 from milepost_reporter import Reporter
 from tqdm import tqdm
 
 from milepost.nats_server import NatsServer
+from tests.reporter.cluster import Cluster
 
 AIM = 2.0
 """Times tqdm's cost that an advance may be."""
@@ -36,8 +46,13 @@ class Row(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds = 10 if parser.parse_args().quick else 40
+    parser.add_argument("--cluster", action="store_true", help="events a second confirmed by a cluster")
+    arguments = parser.parse_args()
+    rounds = 10 if arguments.quick else 40
     logging.getLogger("milepost_reporter").setLevel(logging.ERROR)
+    if arguments.cluster:
+        in_cluster()
+        return
     rows = [up(rounds), absent(rounds), stopped(rounds), killed(rounds)]
     print("| NATS | advance(1), ns | tqdm update(1), ns | ratio | report() p50, µs | p99, µs | max, µs |")
     print("|---|---|---|---|---|---|---|")
@@ -50,8 +65,27 @@ def main() -> None:
     print(f"\nworst ratio {worst:.2f}, aim at most {AIM:g}: {'met' if worst <= AIM else 'MISSED'}")
 
 
-def up(rounds: int) -> Row:
+@contextmanager
+def nats() -> Iterator[NatsServer]:
     with NatsServer() as server:
+        asyncio.run(make_streams(server.url))
+        yield server
+
+
+async def make_streams(url: str) -> None:
+    settings = BridgeSettings()
+    changed = asyncio.Event()
+    api = Api([url], settings, changed.set, Complaints(logging.getLogger(__name__)))
+    api.start()
+    try:
+        await asyncio.wait_for(changed.wait(), 10)
+        await ensure(api, settings)
+    finally:
+        await api.close()
+
+
+def up(rounds: int) -> Row:
+    with nats() as server:
         return measured("up", server.url, rounds, connected=True)
 
 
@@ -60,7 +94,7 @@ def absent(rounds: int) -> Row:
 
 
 def stopped(rounds: int) -> Row:
-    with NatsServer() as server:
+    with nats() as server:
         try:
             return measured("stopped", server.url, rounds, connected=True, before=server.pause)
         finally:
@@ -68,7 +102,7 @@ def stopped(rounds: int) -> Row:
 
 
 def killed(rounds: int) -> Row:
-    with NatsServer() as server:
+    with nats() as server:
         return measured("killed midway", server.url, rounds, connected=True, midway=server.kill)
 
 
@@ -108,6 +142,27 @@ def measured(
         reports[len(reports) * 99 // 100] / 1_000,
         reports[-1] / 1_000,
     )
+
+
+def in_cluster() -> None:
+    with nats() as server:
+        print(f"one server: {confirmed_a_second(server.url):,.0f} events/s")
+    with Cluster() as cluster:
+        leader = cluster.leader()
+        other = next(name for name in cluster.servers if name != leader)
+        for words, name in (("through the leader", leader), ("through another server", other)):
+            print(f"cluster of three, {words}: {confirmed_a_second(cluster.servers[name].url, name):,.0f} events/s")
+
+
+def confirmed_a_second(url: str, job: str = "1", events: int = 5_000) -> float:
+    with Reporter(nats_url=url, tenant="bench", job=job) as reporter:
+        await_connection(reporter, connected=True)
+        begun = time.perf_counter()
+        for number in range(events):
+            reporter.log(f"line {number}")
+        while reporter.stats.confirmed < events:
+            time.sleep(0.001)
+        return events / (time.perf_counter() - begun)
 
 
 def await_connection(job: Reporter, connected: bool) -> None:
