@@ -13,9 +13,9 @@ from tests.milepost.conftest import SECRET, serving
 from tests.waiting import eventually
 
 
-@pytest.fixture(scope="session")
-def around(shared_nats: NatsServer) -> Iterator[Surroundings]:
-    """One hub for all blocks, ready."""
-    with serving(shared_nats.url) as service:
+@pytest.fixture
+def around(nats_server: NatsServer) -> Iterator[Surroundings]:
+    """A hub of the block's own, ready: a log remembers, and most pages speak of job 42 of acme."""
+    with serving(nats_server.url) as service:
         eventually(lambda: httpx.get(f"{service.url}/readyz").is_success)
-        yield Surroundings(shared_nats.url, service.url, SECRET)
+        yield Surroundings(nats_server.url, service.url, SECRET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -21,6 +22,8 @@ from tests.waiting import eventually_async
 _ANY_JOB: Final = 42
 # seconds between two events of a job
 _PACE: Final = 0.05
+_WATCHES: Final = re.compile(r"new (WebSocket|EventSource)\b")
+_STREAM: Final = re.compile(r"/api/jobs/(?P<job>[^/]+)/stream")
 
 
 class Watched:
@@ -34,7 +37,14 @@ class Watched:
         page.on("websocket", self._opened)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._said)
+        page.on("request", self._requested)
         page.on("requestfailed", self._failed)
+
+    async def listen(self, page: Page) -> None:
+        """Hear what server-sent events bring too: Playwright tells of them only as Chromium does."""
+        session = await page.context.new_cdp_session(page)
+        session.on("Network.eventSourceMessageReceived", lambda event: self.received.append(json.loads(event["data"])))
+        await session.send("Network.enable")
 
     @property
     def fed(self) -> bool:
@@ -53,6 +63,10 @@ class Watched:
         message = json.loads(frame)
         if message["action"] == "subscribe":
             self.jobs.append(_ANY_JOB if message["jobId"] == "*" else message["jobId"])
+
+    def _requested(self, request: Request) -> None:
+        if stream := _STREAM.search(request.url):
+            self.jobs.append(stream["job"])
 
     def _said(self, line: ConsoleMessage) -> None:
         # a browser asks for a picture of the page that no block is about
@@ -74,16 +88,17 @@ async def run_html(block: Block, browser: Browser, around: Surroundings) -> None
 
 
 async def _run(block: Block, browser: Browser, around: Surroundings, act: Callable[[Page], Awaitable[object]]) -> None:
-    """`act`, with `token` defined; a block with a WebSocket has worked once every job it asked for was heard of."""
+    """`act`, with `token` defined; a block that watches jobs has worked once each was heard of."""
     context = await browser.new_context()
     try:
         page = await context.new_page()
         watched = Watched(page)
+        await watched.listen(page)
         await page.goto(f"{around.url}/healthz")
         await page.evaluate("token => { globalThis.token = token }", around.token())
         async with feeding(watched, around.nats_url):
             await act(page)
-            if "new WebSocket" in block.text:
+            if _WATCHES.search(block.text):
                 await eventually_async(lambda: watched.complaints or watched.fed)
         # one more turn of the page's own loop: it has handled what it received
         await page.evaluate("() => new Promise(resolve => setTimeout(resolve))")

@@ -22,7 +22,7 @@ _SECONDS: Final = 120
 
 
 class Surroundings(NamedTuple):
-    """The running parts that all blocks share."""
+    """The running parts, nothing stored in them yet."""
 
     nats_url: str
     url: str

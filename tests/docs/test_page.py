@@ -53,3 +53,16 @@ async def test_a_document_has_the_hubs_origin_and_a_token_and_hears_of_its_job(
         </script>
         """
     await run_html(block(text), browser, around)
+
+
+async def test_a_stream_hears_of_its_job(browser: Browser, around: Surroundings) -> None:
+    text = """\
+        const stream = new EventSource(`/api/jobs/page/stream?token=${token}`);
+        await new Promise(resolve => stream.addEventListener("progress", resolve));
+        """
+    await run_js(block(text), browser, around)
+
+
+async def test_a_stream_that_is_refused_fails_it(browser: Browser, around: Surroundings) -> None:
+    with pytest.raises(AssertionError, match="401"):
+        await run_js(block("new EventSource(`/api/jobs/page/stream?token=${token}x`)"), browser, around)
