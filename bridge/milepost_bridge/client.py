@@ -73,6 +73,13 @@ class WireClient(SecureClient):
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
         return True
 
+    async def _process_op_err(self, e: Exception) -> None:
+        # What is not written yet is lost with the connection. nats-py would still write it on closing, where uvloop
+        # raises: its read loop would die of it, and nobody be told that the connection is closed.
+        self._pending.clear()
+        self._pending_data_size = 0
+        await super()._process_op_err(e)
+
 
 class _MessageParser(Parser):
     def __init__(self, client: WireClient, on_message: OnMessage, caught_up: CaughtUp) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from milepost_bridge.client import WireClient
@@ -134,6 +137,28 @@ async def test_a_server_that_does_not_read_fills_no_memory(nats_server: NatsServ
     assert 0 < taken < 20
     nats_server.resume()
     await client.close()
+
+
+def test_a_connection_lost_while_something_waits_to_be_written_is_told_to_be_closed(shared_nats: NatsServer) -> None:
+    """The hub's loop, uvloop, refuses to write to a lost connection; that is no reason to stay silent."""
+
+    async def lose() -> None:
+        closed = asyncio.Event()
+
+        async def on_closed() -> None:
+            closed.set()
+
+        client = WireClient(lambda *_: None)
+        await client.connect(shared_nats.url, allow_reconnect=False, closed_cb=on_closed)
+        assert client._transport is not None
+        assert client._flusher_task is not None
+        client._flusher_task.cancel()  # its turn does not come before that of who reads
+        assert client.send("wire.lost", b"never written", "", None)
+        client._transport._io_writer.transport.abort()  # type: ignore[attr-defined] # as a reset does
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+    uvloop.run(lose())
 
 
 names = st.binary(min_size=1, max_size=10).filter(lambda name: not set(name) & set(b" \t\r\n"))
