@@ -8,7 +8,8 @@ import json
 import resource
 import signal
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
 from rich.console import Console
 
@@ -18,11 +19,14 @@ from chaos.run import run
 from chaos.table import show
 from chaos.verdict import Verdict
 
+_WIDTH: Final = 140
+"""Of what is printed where there is no terminal: the table fits."""
+
 
 def main() -> int:
     """Run what was asked for; the exit code."""
     arguments = _arguments()
-    console = Console(width=None if sys.stdout.isatty() else 160, stderr=arguments.json)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if arguments.list:
         for name, scenario in SCENARIOS.items():
             console.print(f"{name:22}{told(scenario)}", markup=False, highlight=False)
@@ -33,9 +37,9 @@ def main() -> int:
     verdicts = asyncio.run(_verdicts(arguments, console))
     show(verdicts, console)
     ok = all(verdict.ok for verdict in verdicts)
-    if arguments.json:
+    if arguments.json is not None:
         told_as_json = {"seed": arguments.seed, "ok": ok, "scenarios": [verdict.as_json() for verdict in verdicts]}
-        sys.stdout.write(json.dumps(told_as_json, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(told_as_json, indent=2) + "\n", encoding="utf-8")
     if not ok:
         failed = " ".join(verdict.scenario for verdict in verdicts if not verdict.ok)
         again = f"python -m chaos --seed {arguments.seed}{' --quick' * arguments.quick} --only {failed}"
@@ -63,7 +67,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(SCENARIOS), metavar="NAME", help="only these scenarios")
     parser.add_argument("--list", action="store_true", help="name the scenarios and what each does")
     parser.add_argument("--quick", action="store_true", help="smaller figures, as for every commit")
-    parser.add_argument("--json", action="store_true", help="the verdicts as JSON on standard output")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the verdicts as JSON, with what chance decided"
+    )
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = new_seed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from chaos.scenarios import clients, crashes, ends, lives
+from chaos.scenarios import clients, crashes, ends, joins, lives
 from chaos.stage import Stage
 
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -21,11 +21,12 @@ _ALL: Final[tuple[Scenario, ...]] = (
     lives.tail_lost_live,
     lives.without_jetstream,
     clients.cut_connections,
-    clients.live_attach,
     clients.retention_overtakes,
     clients.slow_consumers,
     clients.reconnect_storm,
-    clients.late_joiners,
+    joins.job_born,
+    joins.live_attach,
+    joins.late_joiners,
     ends.reporter_killed,
     ends.watchdogs_race,
     ends.died_unwatched,

@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 from milepost_hub.token import issue
 
+from chaos.http_client import http_client
 from chaos.leaks import Footprint, footprint
 from chaos.port import free_port
 from chaos.process import Process
@@ -95,5 +96,5 @@ class HubProcess:
         return issue(SECRET, tenant, ttl=seconds)
 
     async def _get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=5) as http:
+        async with http_client(self.url, timeout=5) as http:
             return await http.get(path)

@@ -66,6 +66,8 @@ class Ledger:
         self.late: list[Entry] = []
         self.ends: dict[int, Entry] = {}
         self.repeated: list[Entry] = []
+        self.counts: dict[str, list[int]] = {}
+        """By reporter: how it counted its events, in stored order, late ones and repetitions included."""
         self._admit()
         self.index = {entry.cursor: place for place, entry in enumerate(self.live)}
         self.end_cursors = {entry.cursor: run for run, entry in self.ends.items()}
@@ -74,14 +76,15 @@ class Ledger:
 
     def _admit(self) -> None:
         gate = RunGate()
-        counts: dict[str, int] = {}
+        had: set[tuple[str, int]] = set()
         for entry in self.entries:
             if entry.source is not None:
                 reporter, count = entry.source
-                if count <= counts.get(reporter, 0):
+                self.counts.setdefault(reporter, []).append(count)
+                if entry.source in had:
                     self.repeated.append(entry)
                     continue
-                counts[reporter] = count
+                had.add(entry.source)
             try:
                 event = parse_event(entry.payload)
             except BadEvent:
@@ -131,12 +134,25 @@ class Ledger:
 def misstored(ledger: Ledger, published: int | None) -> tuple[int, int, int]:
     """(lost, duplicated, out of order) between a publisher that counted from 1 and the log.
 
-    With `published` None the publisher was killed: what it got stored must go from 1 without a hole.
+    With `published` None the publisher was killed: what it got stored must go from 1 without a hole. A publisher
+    numbers what must not be lost, and our reporter besides counts everything that it sends. The two are two views of
+    the same events, and the worse one is told.
     """
     numbers = ledger.numbers()
+    lost, duplicated, disordered = _off(numbers, max(numbers, default=0) if published is None else published)
+    counts = [_off(counts, max(counts)) for counts in ledger.counts.values()]
+    return (
+        max(lost, sum(each[0] for each in counts)),
+        # of what a reporter had stored twice the ledger's live events have one, so no number tells of it
+        duplicated + sum(each[1] for each in counts),
+        max(disordered, sum(each[2] for each in counts)),
+    )
+
+
+def _off(numbers: list[int], expected: int) -> tuple[int, int, int]:
+    """(lost, duplicated, out of order) among numbers that should go from 1 to `expected`."""
     counted = Counter(numbers)
-    expected = published if published is not None else max(numbers, default=0)
     lost = sum(number not in counted for number in range(1, expected + 1))
-    duplicated = sum(times - 1 for times in counted.values()) + len(ledger.repeated)
-    disordered = sum(later < earlier for earlier, later in itertools.pairwise(numbers))
-    return lost, duplicated, disordered
+    first = list(dict.fromkeys(numbers))
+    disordered = sum(later < earlier for earlier, later in itertools.pairwise(first))
+    return lost, sum(times - 1 for times in counted.values()), disordered

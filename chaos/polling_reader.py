@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final
 import httpx
 
 from chaos.dice import Dice
+from chaos.http_client import http_client
 from chaos.reader import Reader, Target
-from chaos.reading import Refused
+from chaos.reading import Asked, Refused
 from chaos.waiting import WaitedInVainError, until
 
 _PAUSE: Final = 0.05
@@ -19,7 +20,7 @@ _TIMEOUT: Final = 10.0
 
 
 class PollingReader(Reader):
-    """Asks for the events behind its cursor, and again when there were none."""
+    """Asks for the events behind its cursor, for a snapshot when it has none, and again when there were none."""
 
     transport: ClassVar[str] = "HTTP"
 
@@ -44,9 +45,7 @@ class PollingReader(Reader):
     async def _attend(self) -> None:
         headers = {"Authorization": f"Bearer {self.target.token}"}
         try:
-            async with httpx.AsyncClient(
-                base_url=self.target.url, trust_env=False, timeout=_TIMEOUT, headers=headers
-            ) as http:
+            async with http_client(self.target.url, timeout=_TIMEOUT, headers=headers) as http:
                 while not self.over:
                     await self._poll(http)
         except (httpx.HTTPError, OSError) as error:
@@ -72,6 +71,9 @@ class PollingReader(Reader):
         for message in messages_in(text, len(messages)):
             self.reading.take(message)
         self._next = page["cursor"] or self._next
+        if messages and self.after is None:
+            # a job that is known and has said nothing yet: its snapshot has no cursor, and is asked for again
+            self.reading.add(Asked(None))
         if not messages:
             self._empty += 1
             await asyncio.sleep(_PAUSE)

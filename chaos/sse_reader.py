@@ -8,6 +8,7 @@ import httpx
 
 from chaos.dice import Dice
 from chaos.event_stream import EventStream, StreamEvent
+from chaos.http_client import http_client
 from chaos.reader import Reader, Target
 from chaos.reading import Done, Refused
 from chaos.waiting import WaitedInVainError, until
@@ -48,8 +49,8 @@ class SseReader(Reader):
             query["after"] = self.first
         try:
             async with (
-                httpx.AsyncClient(base_url=self.target.url, trust_env=False, timeout=_SILENCE) as http,
-                http.stream("GET", f"/api/jobs/{self.target.job}/stream", headers=headers, params=query) as answer,
+                http_client(self.target.url, timeout=_SILENCE, headers=headers) as http,
+                http.stream("GET", f"/api/jobs/{self.target.job}/stream", params=query) as answer,
             ):
                 await self._read(answer)
         except (httpx.HTTPError, OSError) as error:

@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import httpx
-
 from chaos.dice import Dice
+from chaos.http_client import http_client
 from chaos.hub import HubProcess
 from chaos.job import JobProcess
 from chaos.judge import differences, judge, pictures
@@ -169,7 +168,7 @@ class Stage:
         return [
             *(self.websocket(hub, job, url=url, after=after) for _ in range(websockets)),
             *(self.sse(hub, job, url=url, after=after) for _ in range(streams)),
-            *(self.polling(hub, job, url=url, after=after or "start") for _ in range(polls)),
+            *(self.polling(hub, job, url=url, after=after) for _ in range(polls)),
         ]
 
     def _next(self, kind: type[Reader]) -> tuple[str, Dice]:
@@ -225,6 +224,21 @@ class Stage:
         lives; `reduce` compares every snapshot with the reduction of the log.
         """
         self.verdict.stored(ledger, published)
+        await self.attend(ledger, readers, before=before, gaps=gaps, conflated=conflated)
+        if reduce:
+            for reader in readers:
+                self.verdict.problems += pictures(reader.reading, ledger)
+
+    async def attend(
+        self,
+        ledger: Ledger,
+        readers: Sequence[Reader],
+        *,
+        before: Sequence[Ledger] = (),
+        gaps: Collection[str] = (),
+        conflated: Collection[Reader] = (),
+    ) -> None:
+        """`conclude` for readers alone: the log has been judged, or is the rest of one that was."""
         goal = ledger.live[-1].cursor
         await asyncio.gather(*(reader.stands_at(goal) for reader in readers))
         await asyncio.gather(*(reader.quiesce() for reader in readers))
@@ -232,14 +246,12 @@ class Stage:
         for reader in readers:
             finding = judge(reader.reading, [*before, ledger], gaps=gaps, conflated=reader in conflated)
             self.verdict.read(reader.name, reader.transport, finding, ledger)
-            if reduce:
-                self.verdict.problems += pictures(reader.reading, ledger)
 
     async def snapshot(self, hub: HubProcess, job: str = "job") -> dict[str, Any]:
         """What HTTP says of a job: `{snapshot, cursor}`."""
-        async with httpx.AsyncClient(base_url=hub.url, trust_env=False, timeout=10) as http:
-            headers = {"Authorization": f"Bearer {hub.token(self.tenant)}"}
-            answer = await http.get(f"/api/jobs/{job}", headers=headers)
+        headers = {"Authorization": f"Bearer {hub.token(self.tenant)}"}
+        async with http_client(hub.url, timeout=10, headers=headers) as http:
+            answer = await http.get(f"/api/jobs/{job}")
             answer.raise_for_status()
             body: dict[str, Any] = answer.json()
             return body

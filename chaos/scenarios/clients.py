@@ -1,25 +1,20 @@
-"""What clients do: connections cut anywhere, joining at any moment, reading slowly, coming all at once."""
+"""What clients do: connections cut anywhere, reading slowly, coming back all at once."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
-from chaos.hub import HubProcess
-from chaos.judge import differences
 from chaos.polling_reader import PollingReader
 from chaos.program import Spec
 from chaos.publisher import publisher
 from chaos.reader import Reader, leave_all
-from chaos.reading import Asked, Gap, Snapshot
+from chaos.reading import Asked, Gap
 from chaos.relay import Relay
 from chaos.stage import Stage
 from chaos.waiting import until
-from chaos.websocket_reader import WebSocketReader
 
 _TOO_SLOW = 4002
-_READS = 'milepost_hub_history_total{source="%s"}'
 _LONG = "." * 2_000
 
 
@@ -41,37 +36,6 @@ async def cut_connections(stage: Stage) -> None:
         await stage.conclude(ledger, readers, published=events)
         stage.note(f"{relay.cut} connections cut")
         stage.verdict.require(relay.cut > cuts // 3, f"only {relay.cut} connections were cut")
-
-
-async def live_attach(stage: Stage) -> None:
-    """Clients join at random moments of heavy publishing: with a snapshot, from the start, with a cursor.
-
-    Each snapshot is the reduction of the events up to its cursor, and the events behind it follow, each once.
-    """
-    nats = await stage.nats()
-    hub = await stage.hub(nats.url)
-    events = stage.scale(8_000, 3_000)
-    joiners = stage.scale(40, 16)
-    moments = stage.decide("joins at", stage.dice.moments(joiners, 1, events - 100))
-    manners = stage.decide("manners", [stage.dice.whole(0, 3) for _ in moments])
-    job = await stage.program(nats.url, Spec(events=events, rate=stage.scale(1_600, 1_500), marks=moments))
-    readers: list[Reader] = [stage.websocket(hub, after="start")]
-    for moment, manner in zip(moments, manners, strict=True):
-        await job.reported(moment)
-        cursor = readers[0].reading.cursor
-        if manner == 0:
-            readers.append(stage.websocket(hub))
-        elif manner == 1:
-            readers.append(stage.websocket(hub, after="start"))
-        elif manner == 2:
-            readers.append(stage.websocket(hub, after=cursor))
-        else:
-            readers.append(stage.sse(hub))
-    readers.append(stage.polling(hub, after="start"))
-    await job.finished()
-    ledger = await stage.ended(nats.url)
-    await stage.conclude(ledger, readers, published=events)
-    await stage.check_snapshot(hub, ledger)
 
 
 async def retention_overtakes(stage: Stage) -> None:
@@ -172,56 +136,3 @@ async def reconnect_storm(stage: Stage) -> None:
         await job.publish({"kind": "job", "status": "completed"})
     ledger = await stage.ended(nats.url)
     await stage.conclude(ledger, readers, published=50)
-
-
-async def late_joiners(stage: Stage) -> None:
-    """Many more events than the log keeps: a fresh snapshot is the reduction of all of them, and costs little."""
-    events, kept = stage.scale(50_000, 8_000), stage.scale(10_000, 2_000)
-    nats = await stage.nats()
-    hub = await stage.hub(nats.url, bridge_log_events_per_job=kept)
-    stage.memory *= 3
-    async with stage.recording(nats.url) as recorder:
-        job = await stage.program(nats.url, Spec(events=events, rate=0), lease=60)
-        await job.finished()
-        last = await stage.ended(nats.url)
-        await until(lambda: recorder.has_all_of(last), "every event recorded")
-        ledger = recorder.ledger()
-    stage.verdict.require(len(last.entries) <= kept + 1, f"the log kept {len(last.entries)} events, not {kept}")
-    await hub.kill()
-    await hub.start()
-    stage.rest(hub)
-    crowd = await _crowd(stage, hub)
-    await hub.kill()
-    await hub.start()
-    await _time_a_joiner(stage, hub)
-    expected = ledger.reduced(len(ledger.live))
-    await stage.check_snapshot(hub, ledger, expected=expected)
-    for reader in crowd:
-        wrong = differences(reader.reading.of(Snapshot)[0].snapshot, expected)
-        stage.verdict.require(not wrong, f"{reader.name} got a snapshot in which {sorted(wrong)} are not the job's")
-    readers: list[Reader] = [*stage.readers, stage.sse(hub, after=None)]
-    await stage.conclude(ledger, readers, published=events, reduce=False)
-
-
-async def _time_a_joiner(stage: Stage, hub: HubProcess) -> None:
-    took = []
-    for _ in range(5):
-        begun = time.monotonic()
-        reader = stage.websocket(hub)
-        await until(lambda reader=reader: reader.reading.of(Snapshot), "a snapshot")  # type: ignore[misc]
-        took.append((time.monotonic() - begun) * 1_000)
-    stage.note(f"a late joiner has its snapshot after {took[0]:.0f} ms, the next after {min(took[1:]):.0f} ms")
-
-
-async def _crowd(stage: Stage, hub: HubProcess) -> list[WebSocketReader]:
-    before = await hub.metrics()
-    crowd = [stage.websocket(hub) for _ in range(stage.scale(1_000, 200))]
-    await until(lambda: all(reader.reading.of(Snapshot) for reader in crowd), "everybody's snapshot", 60)
-    after = await hub.metrics()
-    sources = {
-        source: int(after.get(_READS % source, 0) - before.get(_READS % source, 0))
-        for source in ("read", "shared", "cached")
-    }
-    stage.note(f"{len(crowd)} joiners at once, where their snapshot came from: {json.dumps(sources)}")
-    stage.verdict.require(sources["read"] == 1, f"{len(crowd)} joiners at once cost {sources['read']} reads")
-    return crowd

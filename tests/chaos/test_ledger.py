@@ -29,6 +29,14 @@ def test_a_reporters_event_that_is_stored_twice_is_told() -> None:
     assert (len(ledger.live), misstored(ledger, 1)) == (1, (0, 1, 0))
 
 
+def test_a_reporters_event_that_is_stored_behind_later_ones_is_out_of_order() -> None:
+    """Progress has no number of its own: the reporter's count tells of it."""
+    places = enumerate((1, 2, 4, 3, 6), 1)
+    entries = [entry(seq, nodeId=1, status="running")._replace(source=("r", count)) for seq, count in places]
+    ledger = Ledger("1", entries)
+    assert (len(ledger.live), misstored(ledger, None)) == (5, (1, 0, 1))
+
+
 def test_the_first_end_of_a_run_is_its_end_and_the_next_run_has_its_own() -> None:
     ledger = a_log(
         2,
