@@ -25,12 +25,12 @@ from milepost_reporter.event import Event as Reported
 from milepost_reporter.record import BadRecord, Record, merge, parse_record
 from milepost_reporter.state import JobState
 
-from milepost_bridge.admission import Admission, Admittance, Admitted, counted_by
+from milepost_bridge.admission import Admission, Admittance, Admitted, counted_by, is_leased
 from milepost_bridge.api import Api, Batch, Stored
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.cursor import Cursor
 from milepost_bridge.errors import Refused, Unavailable
-from milepost_bridge.header import field, to_nanoseconds
+from milepost_bridge.header import to_nanoseconds
 from milepost_bridge.outgoing import outgoing
 from milepost_bridge.place import Place, place_of
 from milepost_bridge.settings import BridgeSettings
@@ -45,7 +45,6 @@ LAG: Final = 0.05
 LAGS: Final = 60
 """How often."""
 _NANOSECOND: Final = 1_000_000_000
-_LEASE: Final = b"Milepost-Lease"
 _NOWHERE: Final = Cursor(0, 0)
 
 
@@ -174,7 +173,7 @@ class History:
                 end = None
             if end is not None and admitted.ends:
                 return None
-            tail.leased = _leased(stored) or (tail.leased and admission.gate.run == run)
+            tail.leased = is_leased(stored.headers) or (tail.leased and admission.gate.run == run)
             tail.event = tail.at
             if end is None or not _is_about_the_job(admitted.event):
                 state.apply(admitted.event, moment(stored.time), place.run)
@@ -286,9 +285,11 @@ class History:
     async def page(self, tenant: str, job: str, after: Cursor | None, limit: int) -> tuple[Page, Stored | None]:
         """Messages behind a cursor, and the cursor's own. CursorGone when that is not there."""
         for _ in range(LAGS):
-            batch = await self._batch(tenant, job, 1 if after is None else after.seq, limit)
             if after is None:
+                batch = await self._batch(tenant, job, 1, limit)
                 return Page(batch.messages, batch.pending > 0), None
+            # its own event first: that shows whether it is still there, and still the same
+            batch = await self._batch(tenant, job, after.seq, limit + 1)
             if batch.messages and (batch.messages[0].seq, batch.messages[0].time) == after:
                 return Page(batch.messages[1:], batch.pending > 0), batch.messages[0]
             gap = await self._gap(tenant, job, after, batch)
@@ -299,7 +300,7 @@ class History:
 
     async def _batch(self, tenant: str, job: str, seq: int, limit: int) -> Batch:
         batch = await self._api.direct_get(
-            LOG, seq=seq, next_by_subj=f"tenant.{tenant}.job.{job}.>", batch=limit + 1, max_bytes=_PAGE_BYTES
+            LOG, seq=seq, next_by_subj=f"tenant.{tenant}.job.{job}.>", batch=limit, max_bytes=_PAGE_BYTES
         )
         self.counts["read"] += len(batch.messages)
         return batch
@@ -394,7 +395,3 @@ def moment(time: int) -> datetime:
 def _is_about_the_job(event: Reported) -> bool:
     """Whether it says something of the job as a whole, which its own reporter's record knows better."""
     return event.kind == JOB or (event.kind == PROGRESS and event.nodeId is None)
-
-
-def _leased(stored: Stored) -> bool:
-    return field(stored.headers, _LEASE) is not None

@@ -145,14 +145,17 @@ def jobs_router(hub: Hub) -> APIRouter:
         try:
             key = ("events", grant.tenant, job, cursor, limit)
             events = await _answer(hub.shared.ask(key, lambda: log.read(grant.tenant, job, cursor, limit)))
+            # A page may be shorter than it was asked to be, and more be stored all the same.
+            more = bool(events) and bool(await _answer(log.read(grant.tenant, job, events[-1].cursor, 1)))
         except CursorGone as gone:
             hub.gaps[gone.gap.reason] = hub.gaps.get(gone.gap.reason, 0) + 1
             return _events(*await _state(hub, grant.tenant, job, gone.gap))
-        if not events and not (await _snapshot(hub, grant.tenant, job)).known:
+        # who has a cursor of this job has heard of it
+        if not events and cursor is None and not (await _snapshot(hub, grant.tenant, job)).known:
             raise _unknown(job)
         head = message.progress_head(job)
         messages = [deliver(head, event).message for event in events]
-        return _events(messages, events[-1].cursor if events else after, more=len(events) == limit)
+        return _events(messages, events[-1].cursor if events else after, more=more)
 
     @router.get(
         "/{job}/stream",

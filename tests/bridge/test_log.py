@@ -500,3 +500,16 @@ def test_the_streams_are_named_once() -> None:
     """They stand in docs and in people's scripts."""
     assert (LOG, STATE) == ("MILEPOST_LOG", "MILEPOST_STATE")
     assert str(Cursor(1, 2)) == "1-2"
+
+
+async def test_a_page_is_no_longer_than_asked_for(shared_nats: NatsServer) -> None:
+    """From the beginning and from a cursor alike."""
+    tenant = a_tenant()
+    async with bridged(shared_nats, RecordingSink()) as bridge, client_of(shared_nats) as client:
+        job, log = Publisher(client, tenant, "1"), log_of(bridge)
+        for _ in range(7):
+            await job.progress()
+        first = await log.read(tenant, "1", None, 3)
+        assert [event.position for event in first] == job.seqs[:3]
+        assert [event.position for event in await log.read(tenant, "1", first[-1].cursor, 3)] == job.seqs[3:6]
+        assert [event.position for event in await log.read(tenant, "1", None, 1)] == job.seqs[:1]
