@@ -109,7 +109,8 @@ class Api:
         self._tick = settings.request_timeout / _TICKS
         self._timeout = settings.request_timeout
         self._on_change = on_change
-        self._connection = Connection(servers, settings, self._on_message, self._changed, complaints)
+        purpose = "the log" if hears is None else "the log and beats"
+        self._connection = Connection(servers, settings, self._on_message, self._changed, complaints, purpose=purpose)
         self._inbox = f"_INBOX.{secrets.token_hex(16)}"
         self._numbers = itertools.count(1)
         # by where their answers come: an inbox, or for what a consumer delivers, its name

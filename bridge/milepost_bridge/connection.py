@@ -44,6 +44,7 @@ class Connection:
         on_message: given every message, in order; must not raise.
         on_change: called when `up` has changed; must not raise.
         complaints: where it is told what goes wrong.
+        purpose: what for, in words for people who read logs.
         caught_up: told when all that was read is handed over; for how many seconds another message would only wait.
     """
 
@@ -55,8 +56,10 @@ class Connection:
         on_change: Callable[[], None],
         complaints: Complaints,
         *,
+        purpose: str = "live events",
         caught_up: CaughtUp = lambda: 0.0,
     ) -> None:
+        self._purpose = purpose
         self._servers = servers
         self._settings = settings
         self._tls = settings.tls_context() is not None or any(url.startswith("tls:") for url in servers)
@@ -172,7 +175,7 @@ class Connection:
                 await self._subscribe(client)
             if not self.up:
                 self._change(up=True)
-                _logger.info("connected to NATS")
+                _logger.info("connected to NATS for %s", self._purpose)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await self._news.wait()

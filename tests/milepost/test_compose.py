@@ -147,7 +147,7 @@ def test_its_services_run_by_hand_show_the_job_to_a_client(
         url = service.until("Milepost serves").split()[2]
         token = milepost("token", "--tenant", tenant, env=hub_env).stdout.strip()
         watch_env = {"MILEPOST_URL": url, "MILEPOST_TOKEN": token}
-        service.until("connected to NATS")
+        service.until("connected to NATS for live events")
         with running("watch", job["environment"]["MILEPOST_JOB"], env=watch_env) as watching:
             watching.until("connected")
             done = subprocess.run(
