@@ -312,7 +312,8 @@ def _reason(body: str) -> str:
         return body[:200].strip()
     if not isinstance(answer, dict):
         return ""
-    return "; ".join(f"{name} {_word(value)}" for name, value in answer.items() if name not in ("type", "status"))
+    told = ((name, value) for name, value in answer.items() if name not in ("type", "status") and value is not None)
+    return "; ".join(f"{name} {_word(value)}" for name, value in told)
 
 
 def _word(value: object) -> str:
