@@ -20,6 +20,7 @@ from milepost_bridge.settings import BridgeSettings
 _OURS: Final = b"\r\nMilepost-"
 _REPORTER: Final = b"\r\nMilepost-Reporter:"
 _COUNT: Final = b"\r\nMilepost-Count:"
+_LEASE: Final = b"\r\nMilepost-Lease:"
 _LONGEST_COUNT: Final = 16
 _MOST_MISSING: Final = 64
 """Counts of one reporter that were passed over and may still come."""
@@ -167,6 +168,11 @@ def counted_by(headers: bytes) -> tuple[bytes, int] | None:
     if not (reporter and _is_reporter(reporter) and count and _is_count(count)):
         return b"", 0
     return reporter, int(count)
+
+
+def is_leased(headers: bytes | None) -> bool:
+    """Whether its reporter promises to beat: then somebody watches over the job, and silence means nothing."""
+    return headers is not None and _LEASE in headers
 
 
 @lru_cache(maxsize=1024)

@@ -18,6 +18,7 @@ from milepost_bridge.connection import Connection
 from milepost_bridge.errors import BridgeError
 from milepost_bridge.feed import Live, read_live
 from milepost_bridge.intake import Intake, Taken
+from milepost_bridge.listing import Listed
 from milepost_bridge.log import Log
 from milepost_bridge.outgoing import outgoing
 from milepost_bridge.place import LIVE
@@ -64,7 +65,13 @@ class Bridge:
             urls, settings, self._on_message, self._on_link, self._complaints, caught_up=hub.caught_up
         )
         self._log = Log(
-            urls, settings, hub, self._intake.admittance, on_change=self._on_log, complaints=self._complaints
+            urls,
+            settings,
+            hub,
+            self._intake.admittance,
+            on_change=self._on_log,
+            on_listed=self._on_listed,
+            complaints=self._complaints,
         )
         # Whether the tenants' messages are taken from the log's own passing on; None until it is known if there is one.
         self._stored: bool | None = None
@@ -237,6 +244,9 @@ class Bridge:
         if event is None:
             return
         self._tell_soon(self._summaries.take_stored(live, event, asyncio.get_running_loop().time()))
+        self._load_wanting()
+
+    def _load_wanting(self) -> None:
         if self._summaries.wanting:
             self._to_load.set()
 
@@ -259,10 +269,15 @@ class Bridge:
             loaded = await self._log.history.load(tenant, job)
         except BridgeError as error:
             self._complaints.tell("the log cannot be read", str(error))
+            self._summaries.put_off(tenant, job)
             await asyncio.sleep(_LOAD_AGAIN)
-            return
-        now = asyncio.get_running_loop().time()
-        self._safely(self._tell_soon, self._summaries.rebase(tenant, job, loaded, now))
+        except Exception:
+            self.counts["failed"] += 1
+            self._complaints.tell("failed", f"job {job!r} of {tenant!r} could not be summed up", trace=True)
+            self._summaries.give_up(tenant, job)
+        else:
+            now = asyncio.get_running_loop().time()
+            self._safely(lambda: self._tell_soon(self._summaries.rebase(tenant, job, loaded, now, datetime.now(UTC))))
 
     def _tell(self, summaries: Iterable[Summary]) -> None:
         for summary in summaries:
@@ -286,15 +301,28 @@ class Bridge:
             self._sweep_at = now + self._sweep_every
             self._safely(self._intake.sweep, now)
             self._safely(self._tell, self._summaries.stalled(now))
+            self._load_wanting()
         self._wind()
 
     def _on_link(self) -> None:
         """The connection for what is live has come or gone."""
-        if self._connection.up and self._stored:
+        if not self._connection.up:
+            self._log.interrupted()
+        else:
             self._log.reconnected()
-            self._summaries.doubt()
-            self._to_load.set()
+            if self._stored:
+                self._summaries.doubt()
+                self._load_wanting()
         self._tell_hub()
+
+    def _on_listed(self, tenant: str, listed: list[Listed]) -> None:
+        """Jobs were listed that may fall silent unheard, or of which the list has guessed."""
+        if tenant not in self._summarised or not self._stored:
+            return
+        now, date = asyncio.get_running_loop().time(), datetime.now(UTC)
+        for each in listed:
+            self._summaries.listed(tenant, each.job, now, silent=date - each.heard, doubtful=each.guessed)
+        self._load_wanting()
 
     def _on_log(self) -> None:
         """Whether there is a log, or whether it can be reached, has changed."""
@@ -314,7 +342,8 @@ class Bridge:
         try:
             while self._log.durable is not self._stored:
                 before, stored = self._stored, self._log.durable
-                subjects = [_everything_of(tenant, stored=stored) for tenant in self._watches]
+                tenants = set(self._watches)
+                subjects = [_everything_of(tenant, stored=stored) for tenant in tenants]
                 for effect in [self._connection.want(subject) for subject in subjects]:
                     if effect is not None:
                         await effect
@@ -324,6 +353,8 @@ class Bridge:
                     self._connection.want(_everything_of(tenant, stored=stored))
                     if before is not None:
                         self._connection.unwant(_everything_of(tenant, stored=before))
+                for gone in tenants - self._watches.keys():
+                    self._connection.unwant(_everything_of(gone, stored=stored))
                 self._summaries.forget_all()
                 self._tell_hub()
         finally:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from milepost_reporter.event import Event
 
-from milepost_bridge.admission import Admission, Admittance, Admitted
+from milepost_bridge.admission import Admission, Admittance, Admitted, is_leased
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.place import Place, place_of
 from milepost_bridge.settings import BridgeSettings
@@ -33,6 +33,8 @@ class Taken(NamedTuple):
     admitted: Admitted
     run: int | None
     watched: bool
+    leased: bool = False
+    """Whether its reporter promises to beat."""
 
     @property
     def event(self) -> Event:
@@ -92,7 +94,7 @@ class Intake:
         if admitted is None:
             return None
         self.counts["taken"] += 1
-        return Taken(tenant, job, admitted, place.run, watched)
+        return Taken(tenant, job, admitted, place.run, watched, is_leased(headers))
 
     def sweep(self, now: float) -> None:
         """Forget the jobs nobody has wanted for a while. `now`: seconds on a clock that never goes back."""

@@ -30,7 +30,7 @@ from milepost_bridge.cursor import read_cursor
 from milepost_bridge.errors import BridgeError, NoJetStream, ServerTooOld, StreamUnfit, Unavailable
 from milepost_bridge.feed import Feed, Live, Step, live_of
 from milepost_bridge.history import LAG, LAGS, PAGE_MESSAGES, History, Loaded
-from milepost_bridge.listing import Listing
+from milepost_bridge.listing import Listed, Listing
 from milepost_bridge.outgoing import outgoing
 from milepost_bridge.place import place_of
 from milepost_bridge.settings import BridgeSettings
@@ -42,7 +42,8 @@ _logger: Final = logging.getLogger("milepost_bridge")
 _LOOK: Final = 5.0
 """Seconds between looks at the streams: are they there, and still the same?"""
 _TRY_AGAIN: Final = 0.5
-"""Seconds until a log that does not answer is asked again."""
+_LONGEST_TRY_AGAIN: Final = 5.0
+"""Seconds until a log that does not answer is asked again: so long at first, at most so long."""
 _CHECK_IN_CLUSTER: Final = 2.0
 _LONGEST_CHECK: Final = 60.0
 """Seconds until a feed that has gone quiet is compared with the log in a cluster: so long at first, at most so long."""
@@ -70,6 +71,7 @@ class Log:
         hub: who is delivered to.
         admittance: decides about the live path's messages, and counts them.
         on_change: called when `durable`, `up` or `trouble` has changed; must not raise.
+        on_listed: given a tenant's jobs that were listed and may need a second look; must not raise.
         complaints: where it is told what goes wrong.
     """
 
@@ -81,6 +83,7 @@ class Log:
         admittance: Admittance,
         *,
         on_change: Callable[[], None],
+        on_listed: Callable[[str, list[Listed]], None],
         complaints: Complaints,
     ) -> None:
         self._settings = settings
@@ -91,7 +94,7 @@ class Log:
         self._complaints = complaints
         self.api = Api(servers, settings, self._heard, complaints)
         self.history = History(self.api, settings, complaints)
-        self.listing = Listing(self.api, self.history, settings)
+        self.listing = Listing(self.api, self.history, settings, on_listed)
         self.durable = False
         """Whether there is a log."""
         self.decided = False
@@ -105,6 +108,9 @@ class Log:
         self._feeds: dict[Key, _Following] = {}
         self._readers = asyncio.Semaphore(_READERS)
         self._news = asyncio.Event()
+        self._reachable = asyncio.Event()
+        self._interrupted = False
+        """Whether the live path is away: what comes of it first may stand behind what was lost."""
         self._created: str | None = None
         self._differences: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +128,7 @@ class Log:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.listing.close()
         await self.api.close()
 
     @property
@@ -139,6 +146,8 @@ class Log:
         """Deliver the job's every event from now on; see `milepost_hub.job_log.JobLog`."""
         if not self.durable:
             raise LogUnavailable("there is no job log")
+        if not self.api.up:
+            raise LogUnavailable("no connection to NATS")
         key = (tenant, job)
         following = self._feeds.get(key)
         if following is None:
@@ -194,21 +203,30 @@ class Log:
         """One message of a followed job, as the stream passes it on."""
         following = self._feeds[live.place.key]
         feed = following.feed
-        following.quiet = False
         if feed.filling:
             if live.seq > feed.at.seq or live.time > feed.at.time:
                 feed.hold(live)
             return
         step = feed.step(live)
+        if step is Step.DROP:
+            return
+        following.quiet = False
         if step is Step.DELIVER and not self._opens_early(feed, live):
             self._deliver(feed, live)
-        elif step is not Step.DROP:
+        else:
             feed.hold(live)
             feed.filling = True
             self._wake(live.place.key, following)
 
+    def interrupted(self) -> None:
+        """The live path is away: what it brings next is held until `reconnected`, for it may stand behind a loss."""
+        self._interrupted = True
+        for following in self._feeds.values():
+            following.feed.filling = True
+
     def reconnected(self) -> None:
-        """The live path was interrupted: every feed is compared with the log."""
+        """The live path may have lost something: every feed is compared with the log."""
+        self._interrupted = False
         for key, following in self._feeds.items():
             following.feed.filling = True
             self._wake(key, following)
@@ -240,18 +258,21 @@ class Log:
             following.task = self._spawn(self._read_feed(key, following))
 
     async def _read_feed(self, key: Key, following: _Following) -> None:
+        pause = _TRY_AGAIN
         try:
             while following.wanted:
                 following.begin_round()
                 try:
-                    async with self._readers:
-                        await self._read_once(key, following)
+                    await self._read_once(key, following)
                 except Exception as error:
                     following.failed(self._unavailable(key, error))
                     following.wanted = True
-                    await asyncio.sleep(_TRY_AGAIN)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_TRY_AGAIN)
+                    await self._reachable.wait()
                 else:
                     following.end_round()
+                    pause = _TRY_AGAIN
         finally:
             following.task = None
 
@@ -267,7 +288,9 @@ class Log:
         feed = following.feed
         if not following.begun:
             # Its messages are heard already, so what is stored after this reading comes live.
-            _begin_behind(feed, await self.history.load(*key))
+            async with self._readers:
+                loaded = await self.history.load(*key)
+            _begin_behind(feed, loaded)
             following.begun = True
             if self._release(feed):
                 return
@@ -281,10 +304,11 @@ class Log:
         wait = 0.0
         while True:
             before = feed.at
-            try:
-                await self._deliver_stored(key, feed)
-            except CursorGone as gone:
-                await self._reset(key, feed, gone.gap)
+            async with self._readers:
+                try:
+                    await self._deliver_stored(key, feed)
+                except CursorGone as gone:
+                    await self._reset(key, feed, gone.gap)
             if self._release(feed):
                 return
             # A replica may show later than the live path what is stored.
@@ -320,7 +344,7 @@ class Log:
                 return False
             if step is Step.DELIVER:
                 self._deliver(feed, live)
-        feed.filling = False
+        feed.filling = self._interrupted
         return True
 
     async def _reset(self, key: Key, feed: Feed, gap: Gap) -> None:
@@ -346,6 +370,10 @@ class Log:
     def _heard(self) -> None:
         """The connection for what is stored has come or gone."""
         self._news.set()
+        if self.api.up:
+            self._reachable.set()
+        else:
+            self._reachable.clear()
         self._on_change()
 
     async def _keep(self) -> None:
@@ -361,6 +389,9 @@ class Log:
                     self._complaints.tell("the log does not answer", str(error))
                 except (NoJetStream, ServerTooOld, StreamUnfit, BridgeError) as error:
                     self._decide(durable=False, trouble=str(error))
+                except Exception:
+                    self._counts["failed"] += 1
+                    self._complaints.tell("failed", "the streams could not be looked at", trace=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()
@@ -398,6 +429,7 @@ class Log:
     async def _check_quiet(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP)
+            await self._reachable.wait()
             now = asyncio.get_running_loop().time()
             # One server tells everything over one connection. In a cluster a leader may die with what it had to tell.
             clustered = "cluster" in self.api.server_info

@@ -9,16 +9,18 @@ the events that came meanwhile.
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from milepost_reporter.event import Event
 from milepost_reporter.run import Verdict
 from milepost_reporter.state import JobState
 
+from milepost_bridge.admission import is_leased
 from milepost_bridge.feed import Live
 from milepost_bridge.history import Loaded, moment
 from milepost_bridge.intake import Taken
@@ -60,31 +62,53 @@ class Summaries:
     def take(self, taken: Taken, at: datetime, now: float) -> Summary | None:
         """Reduce one event; its job's summary when that may be told at once. `at`: the date of `now`."""
         known = self._job(taken.tenant, taken.job)
-        verdict = known.state.apply(taken.event, at, taken.run)
-        return None if verdict is Verdict.LATE else self._changed(taken.tenant, taken.job, known, now)
+        late = known.apply(taken.event, at, taken.run, leased=taken.leased) is Verdict.LATE
+        return None if late else self._changed(taken.tenant, taken.job, known, now)
 
     def take_stored(self, live: Live, event: Event, now: float) -> Summary | None:
         """Reduce one event that the log has passed on; its job's summary when that may be told at once."""
         key = live.place.key
         known = self._job(*key)
-        known.changed_at = now
         if key not in self.wanting:
             if live.seq <= known.seq and live.time <= known.time:
                 return None
             if known.seq < live.seq and self._is_next(known, live):
-                known.took(live)
-                verdict = known.state.apply(event, moment(live.time), live.place.run)
-                return None if verdict is Verdict.LATE else self._changed(*key, known, now)
+                late = known.take(live, event) is Verdict.LATE
+                return None if late else self._changed(*key, known, now)
             self.wanting[key] = None
         known.hold(live, event)
         return None
 
     def some_wanting(self, most: int) -> list[tuple[str, str]]:
         """Jobs whose state has to be read; give what was read to `rebase`."""
-        return list(self.wanting)[:most]
+        return list(itertools.islice(self.wanting, most))
 
-    def rebase(self, tenant: str, job: str, loaded: Loaded, now: float) -> Summary | None:
-        """A job's state has been read: go on from there; its summary when that may be told at once."""
+    def put_off(self, tenant: str, job: str) -> None:
+        """A job's state could not be read: others come first."""
+        if (tenant, job) in self.wanting:
+            self.wanting.move_to_end((tenant, job))
+
+    def give_up(self, tenant: str, job: str) -> None:
+        """A job's state cannot be read: until its next event nothing is told of it."""
+        self.wanting.pop((tenant, job), None)
+        self._jobs.pop((tenant, job), None)
+
+    def listed(self, tenant: str, job: str, now: float, *, silent: timedelta, doubtful: bool) -> None:
+        """A job that has not ended was listed. Watch that it does not fall silent; read it at once when `doubtful`."""
+        key = (tenant, job)
+        if key in self._jobs or len(self._jobs) >= self._max_jobs:
+            return
+        known = self._job(*key)
+        known.begun = False
+        known.changed_at = now - silent.total_seconds()
+        if doubtful:
+            self.wanting[key] = None
+
+    def rebase(self, tenant: str, job: str, loaded: Loaded, now: float, at: datetime) -> Summary | None:
+        """A job's state has been read: go on from there; its summary when that may be told at once.
+
+        `at`: the date of `now`.
+        """
         self.wanting.pop((tenant, job), None)
         known = self._jobs.get((tenant, job))
         if known is None:
@@ -94,10 +118,12 @@ class Summaries:
         known.pending, known.lost = [], False
         for live, event in pending:
             if live.seq > known.seq:
-                known.took(live)
-                known.state.apply(event, moment(live.time), live.place.run)
+                known.take(live, event)
         if lost:
             self.wanting[tenant, job] = None
+        heard = known.state.last_event_at
+        known.changed_at = now if heard is None else min(now, now - (at - heard).total_seconds())
+        known.stalled = self._is_silent(known, now)
         return self._tell(tenant, job, known, now)
 
     def doubt(self) -> None:
@@ -127,12 +153,19 @@ class Summaries:
     def stalled(self, now: float) -> Iterator[Summary]:
         """Summaries of the jobs that are found stalled now and were not before."""
         for (tenant, job), known in self._jobs.items():
-            if known.stalled or known.leased or known.state.ended or now - known.changed_at < self._stalled_after:
+            if known.stalled or not self._is_silent(known, now):
+                continue
+            if not known.begun:
+                # what there is to tell of it is not known yet
+                self.wanting[tenant, job] = None
                 continue
             known.stalled = True
             summary = self._tell(tenant, job, known, now)
             if summary is not None:
                 yield summary
+
+    def _is_silent(self, known: _Job, now: float) -> bool:
+        return not (known.leased or known.state.ended) and now - known.changed_at >= self._stalled_after
 
     def forget(self, tenant: str) -> None:
         """Drop a tenant whose summaries nobody wants any more."""
@@ -171,6 +204,7 @@ class _Job:
     """One job's state, and when it was last told."""
 
     __slots__ = (
+        "begun",
         "changed_at",
         "held",
         "last_on_progress",
@@ -186,6 +220,8 @@ class _Job:
 
     def __init__(self, job: str) -> None:
         self.state = JobState(job)
+        # whether its state holds all that there was before
+        self.begun = True
         self.changed_at = 0.0
         self.told_at: float | None = None
         # whether a summary waits for the interval to pass
@@ -201,14 +237,24 @@ class _Job:
 
     def begin(self, loaded: Loaded) -> None:
         self.state = loaded.state
+        self.begun = True
         self.leased = loaded.leased
         self.seq, self.time = loaded.at
         self.last_on_progress = loaded.last_on_progress
 
-    def took(self, live: Live) -> None:
+    def take(self, live: Live, event: Event) -> Verdict:
+        self.begun = True
         self.seq, self.time = live.seq, live.time
         if live.place.run is None:
             self.last_on_progress = live.seq
+        return self.apply(event, moment(live.time), live.place.run, leased=is_leased(live.headers))
+
+    def apply(self, event: Event, at: datetime, run: int | None, *, leased: bool) -> Verdict:
+        before = self.state.run
+        verdict = self.state.apply(event, at, run)
+        if verdict is not Verdict.LATE:
+            self.leased = leased or (self.leased and self.state.run == before)
+        return verdict
 
     def hold(self, live: Live, event: Event) -> None:
         if len(self.pending) >= _MOST_HELD:

@@ -9,11 +9,16 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from milepost_bridge.admission import Admitted
+from milepost_bridge.admission import Admission, Admitted
+from milepost_bridge.cursor import Cursor
+from milepost_bridge.feed import Live, live_of
+from milepost_bridge.history import Loaded
 from milepost_bridge.intake import Taken
+from milepost_bridge.place import place_of
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.summaries import Summaries, Summary
-from milepost_reporter.event import parse_event
+from milepost_reporter.event import Event, parse_event
+from milepost_reporter.state import JobState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -144,3 +149,90 @@ def test_never_two_in_an_interval_and_never_without_the_last(steps: list[tuple[f
         assert all(later - earlier > 0.999 for earlier, later in pairwise(times))
         assert not moments or moments[-1][1] == latest[job]
         assert bool(moments) == (job in latest)
+
+
+# -- with a log -------------------------------------------------------------------------------------------------------
+
+
+def live(seq: int, last: int, headers: bytes | None = None, **fields: object) -> tuple[Live, Event]:
+    place = place_of(b"tenant.acme.job.7.progress")
+    assert place is not None
+    payload = json.dumps(fields or {"fraction": 0.5}).encode()
+    at = int(START.timestamp() + seq) * 10**9
+    return live_of(place, b"tenant.acme.job.7.progress", seq, last, at, payload, headers), parse_event(payload)
+
+
+def loaded(seq: int, *, leased: bool = False) -> Loaded:
+    state = JobState("7")
+    state.apply(parse_event(b'{"kind":"job","status":"running","name":"n"}'), START + timedelta(seconds=seq))
+    at = Cursor(seq, int(START.timestamp() + seq) * 10**9)
+    return Loaded(state, at, seq, at, Admission(), leased=leased, known=True)
+
+
+def test_a_job_that_promises_a_lease_is_never_stalled() -> None:
+    """Told by its first event, live; also by a child's after it. The next run promises for itself."""
+    summaries = make(stalled_after=10)
+    leased = b"NATS/1.0\r\nMilepost-Lease: 30\r\n\r\n"
+    assert summaries.take_stored(*live(1, 0, leased, kind="job", status="running", run=1), 0) is not None
+    summaries.take_stored(*live(2, 1, nodeId=1, status="running", run=1), 1)
+    assert list(summaries.stalled(100)) == []
+    summaries.take_stored(*live(3, 2, kind="job", status="running", run=2), 100)
+    [told] = summaries.stalled(110)
+    assert said(told)["stalled"] is True
+
+
+def test_a_leased_job_without_a_log_is_not_stalled() -> None:
+    """Its beats tell of it, not its events."""
+    summaries = make(stalled_after=10)
+    event = parse_event(b'{"kind":"job","status":"running"}')
+    summaries.take(Taken("acme", "7", Admitted(event, ends=False), None, watched=True, leased=True), START, 0)
+    assert list(summaries.stalled(100)) == []
+
+
+def test_a_stalled_job_that_speaks_behind_a_gap_is_not_stalled() -> None:
+    """What comes does not follow upon what was seen, so its state is read: with what it has said, it is awake."""
+    summaries = make(stalled_after=10)
+    summaries.take_stored(*live(1, 0, kind="job", status="running"), 0)
+    assert [said(told)["stalled"] for told in summaries.stalled(20)] == [True]
+    assert summaries.take_stored(*live(30, 29), 30) is None
+    assert summaries.some_wanting(9) == [("acme", "7")]
+    assert said(summaries.rebase("acme", "7", loaded(30), 30, START + timedelta(seconds=30)))["stalled"] is False
+
+
+def test_what_was_read_is_stalled_from_its_last_event_on() -> None:
+    """Not from when this hub has read it."""
+    summaries = make(stalled_after=10)
+    summaries.take_stored(*live(5, 4), 0)
+    told = summaries.rebase("acme", "7", loaded(6), 0, START + timedelta(seconds=12))
+    assert said(told)["stalled"] is False
+    assert list(summaries.stalled(3)) == []
+    assert [said(each)["stalled"] for each in summaries.stalled(4.1)] == [True]
+    summaries.doubt()
+    told = summaries.rebase("acme", "7", loaded(6, leased=True), 9, START + timedelta(seconds=21))
+    assert said(told)["stalled"] is False
+
+
+def test_one_that_cannot_be_read_does_not_stand_in_the_way() -> None:
+    """It is put off behind the others; one that will never be read is dropped."""
+    summaries = make()
+    for job in "12":
+        summaries.listed("acme", job, 0, silent=timedelta(), doubtful=True)
+    assert summaries.some_wanting(1) == [("acme", "1")]
+    summaries.put_off("acme", "1")
+    assert summaries.some_wanting(9) == [("acme", "2"), ("acme", "1")]
+    summaries.give_up("acme", "2")
+    assert (summaries.some_wanting(9), len(summaries)) == ([("acme", "1")], 1)
+
+
+def test_a_listed_job_that_falls_silent_is_read_before_it_is_told() -> None:
+    """This hub has not seen any event of it."""
+    summaries = make(stalled_after=10, summary_jobs=1)
+    summaries.listed("acme", "7", 0, silent=timedelta(seconds=4), doubtful=False)
+    summaries.listed("acme", "8", 0, silent=timedelta(), doubtful=False)
+    assert len(summaries) == 1
+    assert list(summaries.stalled(5)) == []
+    assert not summaries.wanting
+    assert list(summaries.stalled(6)) == []
+    assert summaries.some_wanting(9) == [("acme", "7")]
+    told = summaries.rebase("acme", "7", loaded(0), 6, START + timedelta(seconds=10))
+    assert (said(told)["stalled"], said(told)["name"]) == (True, "n")
