@@ -22,6 +22,8 @@ class JobProcess:
             environment["MILEPOST_LEASE_SECONDS"] = str(lease)
         self.process = Process(f"job {spec.jobs[0]}", ["-m", "chaos.program", spec.as_argument()], environment, log)
         self.closed: bool | None = None
+        self.events: int | None = None
+        """How many it has reported, once it is done."""
         self._all_told = False
         self._told: list[dict[str, Any]] = []
         self._listening: asyncio.Task[None] | None = None
@@ -78,8 +80,8 @@ class JobProcess:
             async with self._news:
                 self._told.append(told)
                 self._news.notify_all()
-            if "closed" in told:
-                self.closed = told["closed"]
+            self.closed = told.get("closed", self.closed)
+            self.events = told.get("events", self.events)
         async with self._news:
             self._all_told = True
             self._news.notify_all()

@@ -42,7 +42,9 @@ class Entry(NamedTuple):
     @property
     def at(self) -> datetime:
         """When it was stored."""
-        return datetime.fromtimestamp(self.time / _NANOSECONDS, UTC)
+        seconds, rest = divmod(self.time, _NANOSECONDS)
+        # exactly: a float of nanoseconds may be rounded up into the next millisecond
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
 
 
 def number_of(payload: bytes) -> int | None:

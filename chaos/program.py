@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -31,6 +32,8 @@ class Spec:
     jobs: list[str] = field(default_factory=lambda: ["job"])
     events: int = 1
     """Numbered events of each job."""
+    endless: bool = False
+    """As many as are said until a line comes on standard input, however many `events` are."""
     rate: float = 400.0
     """Of these in a second, over all its jobs; 0 is as fast as it goes."""
     seed: int = 0
@@ -104,7 +107,7 @@ def main() -> None:
         # of a job that dies before anybody has heard of it nothing can be told
         _await_stored(tellers)
     _tell("begun", 0)
-    _report(spec, tellers)
+    _tell("events", _report(spec, tellers))
     for teller in tellers:
         if spec.ends:
             teller.finish()
@@ -116,10 +119,13 @@ def main() -> None:
     _tell("closed", all(closed))
 
 
-def _report(spec: Spec, tellers: list[Teller]) -> None:
+def _report(spec: Spec, tellers: list[Teller]) -> int:
+    """The number of the last one."""
     marks = set(spec.marks)
     begun = time.monotonic()
-    for number in range(1, spec.events + 1):
+    number = 0
+    while not _told_to_go_on() if spec.endless else number < spec.events:
+        number += 1
         for teller in tellers:
             teller.say(number)
             while teller.reporter.stats.waiting > _MAX_WAITING:
@@ -137,6 +143,11 @@ def _report(spec: Spec, tellers: list[Teller]) -> None:
             ahead = begun + number * len(tellers) / spec.rate - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)
+    return number
+
+
+def _told_to_go_on() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def _await_stored(tellers: list[Teller]) -> None:

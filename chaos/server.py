@@ -91,6 +91,13 @@ class Cluster:
         await asyncio.gather(*(node.start() for node in self.nodes))
         return self
 
+    def place(self, name: str | None) -> int:
+        """Where in `nodes` the server of this name is; LookupError for none."""
+        for place in range(CLUSTER_SIZE):
+            if name == f"n{place + 1}":
+                return place
+        raise LookupError(f"no node of the cluster is called {name}")
+
     async def stop(self) -> None:
         """End all three."""
         await asyncio.gather(*(node.stop() for node in self.nodes))

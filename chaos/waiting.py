@@ -16,13 +16,13 @@ class WaitedInVainError(Exception):
     """Something did not happen in time; the message says what."""
 
 
-async def until(predicate: Callable[[], T], what: str, seconds: float = 30.0) -> T:
-    """What `predicate` returns once that is true; WaitedInVainError after that many seconds."""
+async def until(predicate: Callable[[], T], what: str, seconds: float = 30.0, *, every: float = _POLL) -> T:
+    """What `predicate` returns once that is true, asked `every` so many seconds; WaitedInVainError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := predicate()):
         if time.monotonic() > deadline:
             raise WaitedInVainError(f"{what}: not within {seconds:g} s")
-        await asyncio.sleep(_POLL)
+        await asyncio.sleep(every)
     return value
 
 

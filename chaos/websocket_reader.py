@@ -50,8 +50,10 @@ class WebSocketReader(Reader):
             return
         goal = self._passed + 1
         try:
-            if self._connection is not None:
-                await self._connection.send(json.dumps({"action": "unsubscribe", "jobId": "no-such-job"}))
+            # it may be on its way back
+            connection = await until(lambda: self._connection, f"{self.name}: connected", 10)
+            assert connection is not None
+            await connection.send(json.dumps({"action": "unsubscribe", "jobId": "no-such-job"}))
             await until(lambda: self._passed >= goal, f"{self.name}: quiet", 10)
         except (ConnectionClosed, WaitedInVainError):
             return  # whatever was missing for that is found by its judge
@@ -59,8 +61,8 @@ class WebSocketReader(Reader):
     async def _attend(self) -> None:
         try:
             async with await self._open() as connection:
-                self._connection = connection
                 await self._subscribe(connection)
+                self._connection = connection
                 await self._listen(connection)
         except ConnectionClosed as error:
             self._lost(*((error.rcvd.code, error.rcvd.reason) if error.rcvd else (None, "")))

@@ -21,6 +21,8 @@ from chaos.waiting import until
 
 _READS: Final = 'milepost_hub_history_total{source="read"}'
 _TIMED: Final = 20
+_GLANCE: Final = 0.000_5
+"""Seconds between looks at what is timed."""
 _BORN_WITHIN: Final = 300
 """Events of a job while which readers join."""
 
@@ -166,7 +168,7 @@ async def _one_by_one(
     for _ in range(_TIMED):
         begun = time.monotonic()
         reader = join(hub)
-        await _pictured(reader)
+        await until(lambda reading=reader.reading: reading.of(Snapshot), "a snapshot", every=_GLANCE)  # type: ignore[misc]
         took.append(time.monotonic() - begun)
         readers.append(reader)
         await reader.leave()

@@ -51,6 +51,12 @@ def test_the_first_end_of_a_run_is_its_end_and_the_next_run_has_its_own() -> Non
     assert [each.seq for each in ledger.late] == [4, 6, 8]
 
 
+def test_when_something_was_stored_is_not_rounded_up() -> None:
+    """A snapshot shows milliseconds that have passed."""
+    stored = Entry(1, 1_700_000_000_897_999_999, b"{}").at
+    assert stored.isoformat(timespec="milliseconds") == "2023-11-14T22:13:20.897+00:00"
+
+
 def test_where_a_reader_stands_behind_a_cursor() -> None:
     late = entry(4, kind="job", status="failed")
     ledger = a_log(2, entry(3, kind="job", status="completed"), late)
