@@ -86,7 +86,7 @@ def make_app(hub: Hub) -> FastAPI:
 
     @app.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready, and why"}})
     async def readyz(response: Response) -> Readiness:
-        """NATS is reachable; `reason` says why the hub is not ready, or has no job log."""
+        """NATS is reachable, and the job log there if one is wanted; `reason` says what is not so."""
         readiness = _readiness(hub)
         if readiness.status != "ready":
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -103,7 +103,9 @@ def make_app(hub: Hub) -> FastAPI:
 
 def _readiness(hub: Hub) -> Readiness:
     if hub.up:
-        why = None if hub.durable else "there is no job log (JetStream): clients see events live, and none from before"
+        if hub.trouble is not None:
+            return Readiness(status="not ready", upstream="up", durable=hub.durable, reason=hub.trouble)
+        why = None if hub.durable else "there is no job log: clients see events live, and none from before"
         return Readiness(status="ready", upstream="up", durable=hub.durable, reason=why)
     why = "the hub's source of events (NATS) is out of reach; it tries again by itself"
     return Readiness(status="not ready", upstream="down", durable=hub.durable, reason=why)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from milepost_hub import message
 from milepost_hub.channel import Batch, Channel
 from milepost_hub.delivery import Delivery, deliver
+from milepost_hub.errors import CursorGone
 from milepost_hub.frame import text_frame
 from milepost_hub.job_log import JobLog, Snapshot
 from milepost_hub.shared import Shared, Spawn
@@ -36,6 +37,16 @@ class State(NamedTuple):
     position: int
     cursor: str | None
     final: bool
+
+
+async def is_over(log: JobLog, snapshot: Snapshot, tenant: str, job: str, cursor: str) -> bool:
+    """Whether nothing comes behind this cursor, nor will. Raises LogUnavailable."""
+    if not snapshot.final or cursor == snapshot.cursor:
+        return snapshot.final
+    try:
+        return not await log.read(tenant, job, cursor, 1)
+    except CursorGone:
+        return False
 
 
 class History:
@@ -94,6 +105,15 @@ class History:
         page = await self._read((cursor, limit), lambda: self._page(cursor, limit))
         self._keep(position, cursor, page)
         return page
+
+    async def is_over(self, cursor: str) -> bool:
+        """Whether the job has ended for good, and nothing comes behind this cursor."""
+        log, tenant, job = self._log, self._tenant, self._job
+
+        async def read() -> bool:
+            return await is_over(log, await log.snapshot(tenant, job), tenant, job, cursor)
+
+        return await self._read(("over", cursor), read)
 
     def batch(self, deliveries: list[Delivery]) -> Batch:
         """These as one batch: the same for those who come along together."""

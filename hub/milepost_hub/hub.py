@@ -344,6 +344,11 @@ class Hub:
         return self._upstream is not None and self._upstream.up
 
     @property
+    def trouble(self) -> str | None:
+        """Why the source of events cannot do all it should; None when it can."""
+        return None if self._upstream is None else self._upstream.trouble
+
+    @property
     def durable(self) -> bool:
         """Whether a job log stands behind them."""
         return self._log is not None

@@ -17,6 +17,7 @@ from milepost_hub import message
 from milepost_hub.delivery import deliver
 from milepost_hub.errors import BadCursor, CursorGone, KeysNotReady, LogUnavailable, TokenError
 from milepost_hub.grant import Grant
+from milepost_hub.history import is_over
 from milepost_hub.http_protocol import PROTOCOL
 from milepost_hub.job_id import read_job_id, write_job_id
 from milepost_hub.job_log import Gap, JobLog, Snapshot
@@ -146,7 +147,7 @@ def jobs_router(hub: Hub) -> APIRouter:
             key = ("events", grant.tenant, job, cursor, limit)
             events = await _answer(hub.shared.ask(key, lambda: log.read(grant.tenant, job, cursor, limit)))
             # A page may be shorter than it was asked to be, and more be stored all the same.
-            more = bool(events) and bool(await _answer(log.read(grant.tenant, job, events[-1].cursor, 1)))
+            more = bool(events) and await _answer(_more(hub, log, grant.tenant, job, events[-1].cursor))
         except CursorGone as gone:
             hub.gaps[gone.gap.reason] = hub.gaps.get(gone.gap.reason, 0) + 1
             return _events(*await _state(hub, grant.tenant, job, gone.gap))
@@ -179,11 +180,14 @@ def jobs_router(hub: Hub) -> APIRouter:
         """A job's events as they come: a snapshot first, or what comes behind a cursor; until its final end."""
         job = _watched(grant, job)
         after = last_event_id or after
+        over: bool | None = False
         if hub.log is not None and after is not None:
             _check(hub.log, after)
-            if after != START and await _is_over(hub, hub.log, grant.tenant, job, after):
-                return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
-        return _begin(hub, Stream(hub, grant, request.scope["state"][PROTOCOL]), grant, Wish(job, after, False, None))
+            over = after != START and await _is_over(hub, hub.log, grant.tenant, job, after)
+        if over:
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
+        wish = Wish(job, after, False, None, doubtful=over is None)
+        return _begin(hub, Stream(hub, grant, request.scope["state"][PROTOCOL]), grant, wish)
 
     return router
 
@@ -280,15 +284,20 @@ async def _state(hub: Hub, tenant: str, job: str, gap: Gap | None) -> tuple[list
     return [*told, message.snapshot(job, snapshot)], snapshot.cursor
 
 
-async def _is_over(hub: Hub, log: JobLog, tenant: str, job: str, after: str) -> bool:
-    """Whether nothing comes behind this cursor, nor will; an answer that cannot be had now is no."""
+async def _more(hub: Hub, log: JobLog, tenant: str, job: str, cursor: str | None) -> bool:
+    return bool(await hub.shared.ask(("events", tenant, job, cursor, 1), lambda: log.read(tenant, job, cursor, 1)))
+
+
+async def _is_over(hub: Hub, log: JobLog, tenant: str, job: str, after: str) -> bool | None:
+    """Whether nothing comes behind this cursor, nor will; None when that cannot be read.
+
+    Not a 503: an EventSource comes back from a connection that broke, never from a status. The stream finds out later.
+    """
     try:
         snapshot = await hub.shared.ask(("snapshot", tenant, job), lambda: log.snapshot(tenant, job))
-        if not snapshot.final:
-            return False
-        return after == snapshot.cursor or not await log.read(tenant, job, after, 1)
-    except (LogUnavailable, CursorGone):
-        return False
+        return await is_over(log, snapshot, tenant, job, after)
+    except LogUnavailable:
+        return None
 
 
 def _unknown(job: str) -> HTTPException:

@@ -53,6 +53,8 @@ class Wish:
     after: str | None
     latest: bool
     id: MessageId
+    doubtful: bool = False
+    """The job may have ended at `after`: that could not be read when the client came, and it is to be told."""
 
 
 class Host(Protocol):
@@ -135,6 +137,7 @@ class Replay:
         # A client's own cursor may be of another life of the log, until the ring or the log knows it.
         self._verified = True
         self._final = False
+        self._doubtful = wish.doubtful
         self._task: asyncio.Task[None] | None = None
 
     # -- what the hub calls -----------------------------------------------------------------------------------------
@@ -197,10 +200,13 @@ class Replay:
         while True:
             await self._client.drained()
             # Nothing is awaited between here and the attachment: no flush can come between the two.
-            if self._verified and self._position == self._channel.flushed:
+            if not self._verified or self._position != self._channel.flushed:
+                await self._go_on(history)
+            elif self._doubtful:
+                await self._find_out(history)
+            else:
                 self._attach()
                 return
-            await self._go_on(history)
 
     def _attach(self) -> None:
         self._channel.subscribers[self._client] = self.wish.latest
@@ -231,6 +237,13 @@ class Replay:
             await self._give(history, next(pieces(events)))
         else:
             self._position = channel.flushed
+
+    async def _find_out(self, history: History) -> None:
+        """Whether the job has ended where the client stands."""
+        cursor = self._cursor
+        self._doubtful = False
+        if cursor is not None:
+            self._final = await self._ask(lambda: history.is_over(cursor))
 
     async def _read(self, history: History) -> None:
         try:
@@ -271,7 +284,7 @@ class Replay:
         await self._client.drained()
         self._client.give(history.batch(deliveries))
         self._position, self._cursor = deliveries[-1].position or 0, deliveries[-1].cursor
-        self._final = False
+        self._final = self._doubtful = False
 
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
         return await patiently(self._host, ask, self._answer)

@@ -7,6 +7,7 @@ carries the queue to the transport, which is told to keep nothing, as the WebSoc
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +27,8 @@ from milepost_hub.http_protocol import HttpProtocol
 if TYPE_CHECKING:
     from milepost_hub.settings import HubSettings
 
+logger = logging.getLogger("milepost.hub")
+
 RETRY = 2_000
 """Milliseconds after which a client whose stream has ended comes back."""
 
@@ -38,6 +41,7 @@ class Host(Protocol):
 
     settings: HubSettings
     closes: dict[int | str, int]
+    errors: dict[str, int]
 
     def wake(self, client: Stream, when: float, current: int) -> int:
         """Call `client.woken` soon after `when`; `current` is the slot it waits for already."""
@@ -97,11 +101,14 @@ class Stream:
     # -- what the hub calls -----------------------------------------------------------------------------------------
 
     def push(self, batch: Batch, now: float) -> None:
-        """Deliver one batch, up to a job's final end."""
-        data, events, end = batch.server_sent
-        self._hold(data, events)
-        if end is not None:
-            self.ended(batch.channel.topic[1], end.cursor)
+        """Deliver one batch, up to a job's final end. Whatever goes wrong ends this stream, and not the flush."""
+        try:
+            data, events, end = batch.server_sent
+            self._hold(data, events)
+            if end is not None:
+                self.ended(batch.channel.topic[1], end.cursor)
+        except Exception:
+            self._broken("writing")
 
     def push_all(self, batches: list[Batch], now: float, joined: dict[tuple[int, ...], bytes]) -> None:
         """Deliver several."""
@@ -162,6 +169,12 @@ class Stream:
         if slot != self._wake:
             return
         self._wake = 0
+        try:
+            self._time_passed()
+        except Exception:
+            self._broken("keeping time")
+
+    def _time_passed(self) -> None:
         settings, now = self._host.settings, time.monotonic()
         if self._writing_since is not None:
             self._look_after(settings, now, self._writing_since)
@@ -238,6 +251,12 @@ class Stream:
     def _end(self) -> None:
         self._ended = True
         self._changed.set()
+
+    def _broken(self, doing: str) -> None:
+        logger.exception("a client's stream failed while %s", doing)
+        self._host.errors["internal"] = self._host.errors.get("internal", 0) + 1
+        self._end()
+        self._abort()
 
     def _abort(self) -> None:
         self._queue.clear()

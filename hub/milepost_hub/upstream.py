@@ -32,6 +32,11 @@ class Upstream(Protocol):
         """The job log behind the events; None while there is none. After a change, call `Hub.upstream_changed`."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot do all it should, in words, as when a log is wanted and there is none; None when it can."""
+        ...
+
     def interest(self, tenant: str, interest: Interest) -> asyncio.Future[None] | None:
         """Hear that the clients' interest in a tenant has changed. Must not block and must not raise.
 

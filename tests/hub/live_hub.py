@@ -36,6 +36,7 @@ class Source:
     def __init__(self, *, up: bool = True, log: JobLog | None = None) -> None:
         self.up = up
         self.log = log
+        self.trouble: str | None = None
         self.told: list[tuple[str, Interest]] = []
         self.pending: asyncio.Future[None] | None = None
         """What the next interest has to wait for."""

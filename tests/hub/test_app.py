@@ -52,6 +52,23 @@ async def test_a_hub_with_a_log_says_that_it_is_durable() -> None:
         assert told == {"status": "ready", "upstream": "up", "durable": True, "reason": None}
 
 
+async def test_a_hub_without_the_log_that_it_should_have_is_not_ready_and_says_why() -> None:
+    """Events are live all the same; one that is to have none is ready."""
+    source = Source()
+    source.trouble = "JetStream is off at this server"
+    async with live_hub(source=source) as hub, httpx.AsyncClient(base_url=hub.url, trust_env=False) as http:
+        refused = await http.get("/readyz")
+        assert refused.status_code == 503
+        assert refused.json() == {
+            "status": "not ready",
+            "upstream": "up",
+            "durable": False,
+            "reason": "JetStream is off at this server",
+        }
+        source.trouble = None
+        assert (await http.get("/readyz")).status_code == 200
+
+
 async def test_the_metrics_name_no_tenant_and_no_job() -> None:
     """Whatever is connected, subscribed, delivered and refused."""
     async with live_hub(max_subscriptions=1) as hub, httpx.AsyncClient(base_url=hub.url, trust_env=False) as http:

@@ -175,6 +175,42 @@ async def test_whoever_has_seen_the_end_is_told_not_to_come_back() -> None:
             assert (await page.event()).message["payload"]["run"] == 2
 
 
+async def test_whoever_comes_back_to_an_end_while_the_log_is_away_is_told_when_it_is_back() -> None:
+    """The stream opens, because an EventSource would give up at a status; then it is done, and 204 the next time."""
+    async with logged_hub() as (hub, log):
+        cursors = fill(log, 3)
+        end = log.store(*JOB, {"status": "completed"})
+        assert end.cursor is not None
+        log.unavailable = True
+        async with (
+            opened(hub, {"Last-Event-ID": end.cursor}) as at_the_end,
+            opened(hub, {"Last-Event-ID": cursors[1]}) as before,
+        ):
+            assert (at_the_end.response.status_code, before.response.status_code) == (200, 200)
+            await eventually_async(lambda: hub.joining == 2)
+            log.unavailable = False
+            hub.upstream_changed()
+            assert [event.name for event in await at_the_end.rest()] == ["done"]
+            assert at_the_end.reader.id == end.cursor
+            assert [event.name for event in await before.rest()] == ["progress", "completed", "done"]
+        async with opened(hub, {"Last-Event-ID": end.cursor}) as page:
+            assert page.response.status_code == 204
+
+
+async def test_whoever_comes_back_to_a_running_job_while_the_log_is_away_goes_on() -> None:
+    async with logged_hub() as (hub, log):
+        cursors = fill(log, 3)
+        log.unavailable = True
+        async with opened(hub, {"Last-Event-ID": cursors[-1]}) as page:
+            await eventually_async(lambda: hub.joining == 1)
+            log.unavailable = False
+            hub.upstream_changed()
+            await eventually_async(lambda: hub.joining == 0)
+            log.store(*JOB, {"message": "", "n": 3})
+            log.store(*JOB, {"status": "completed"})
+            assert [event.name for event in await page.rest()] == ["progress", "completed", "done"]
+
+
 async def test_a_gap_is_told_and_a_snapshot_follows() -> None:
     async with logged_hub() as (hub, log):
         cursors = fill(log, 10)
