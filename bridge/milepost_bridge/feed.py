@@ -90,7 +90,7 @@ class Step(Enum):
 class Feed:
     """How far one followed job has come."""
 
-    __slots__ = ("_again", "_held", "_last_on_progress", "admission", "at", "delivered", "filling")
+    __slots__ = ("_again", "_held", "_last_on_progress", "admission", "at", "delivered", "filling", "final")
 
     def __init__(self) -> None:
         self.admission = Admission()
@@ -100,6 +100,8 @@ class Feed:
         """The sequence of the last event that was delivered, or was in the snapshot."""
         self.filling = True
         """Whether the log is being read: live messages are held meanwhile. A feed begins so."""
+        self.final = False
+        """Whether its current run has ended and no other is to be waited for."""
         self._last_on_progress = 0
         self._held: list[Live] = []
         self._again = False

@@ -252,6 +252,11 @@ class History:
                     found += some
             return found
 
+    async def end_of(self, tenant: str, job: str, run: int) -> Cursor | None:
+        """Where a run's own end stands."""
+        found = await self._api.direct_get(LOG, last_by_subj=subjects.end(tenant, job, run))
+        return Cursor(found.messages[0].seq, found.messages[0].time) if found.messages else None
+
     # -- pages --------------------------------------------------------------------------------------------------------
 
     async def read(self, tenant: str, job: str, after: Cursor | None, limit: int) -> list[Event]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -36,7 +36,7 @@ _REDUCED: Final = 500
 """Logs reduced for one listing, of the newest jobs; older ones are told by their last event until it is their turn."""
 _AT_ONCE: Final = 16
 _IN_ONE_GO: Final = 200
-"""Summaries written before others have their turn."""
+"""Jobs that are looked at before others have their turn."""
 _KEPT: Final = 20_000
 
 _SUMMARY: Final = SUMMARY_HEADER.encode()
@@ -124,17 +124,12 @@ class Listing:
         return listed
 
     async def _told(self, found: list[_Found]) -> list[Listed]:
-        listed = []
-        for place, each in enumerate(found):
-            listed.append(each.listed(datetime.now(UTC), self._stalled_after))
-            if place % _IN_ONE_GO == _IN_ONE_GO - 1:
-                await asyncio.sleep(0)
-        return listed
+        return [each.listed(datetime.now(UTC), self._stalled_after) async for each in _in_turns(found)]
 
     async def _reduce(self, tenant: str, found: dict[str, _Found]) -> None:
         """Read the logs of jobs that nothing else tells enough about."""
         wanted = []
-        for each in found.values():
+        async for each in _in_turns(found.values()):
             if each.is_told:
                 continue
             known = self._reduced.get((tenant, each.job))
@@ -145,7 +140,7 @@ class Listing:
         wanted.sort(key=lambda each: each.tip, reverse=True)
         places = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(self._reduce_one(tenant, each, places) for each in wanted[:_REDUCED]))
-        for each in wanted[_REDUCED:]:
+        async for each in _in_turns(wanted[_REDUCED:]):
             each.guess()
 
     async def _reduce_one(self, tenant: str, each: _Found, places: asyncio.Semaphore) -> None:
@@ -161,6 +156,13 @@ class Listing:
         reduced[tenant, each.job] = (loaded.at, each.summary, each.leased)
         if len(reduced) > _KEPT:
             reduced.popitem(last=False)
+
+
+async def _in_turns(found: Collection[_Found]) -> AsyncIterator[_Found]:
+    for place, each in enumerate(found, 1):
+        yield each
+        if place % _IN_ONE_GO == 0:
+            await asyncio.sleep(0)
 
 
 def _of(found: dict[str, _Found], place: Place) -> _Found:

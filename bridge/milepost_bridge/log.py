@@ -247,7 +247,9 @@ class Log:
             return
         self._counts["taken"] += 1
         feed.delivered = live.seq
-        self._hub.deliver(place.tenant, place.job, outgoing(admitted, live.payload, live.cursor))
+        event = outgoing(admitted, live.payload, live.cursor)
+        feed.final = event.final
+        self._hub.deliver(place.tenant, place.job, event)
 
     # -- the log behind it --------------------------------------------------------------------------------------------
 
@@ -295,6 +297,20 @@ class Log:
             if self._release(feed):
                 return
         await self._fill(key, feed)
+        if following.doubts_end:
+            following.doubts_end = False
+            await self._look_for_end(key, feed)
+
+    async def _look_for_end(self, key: Key, feed: Feed) -> None:
+        """Start anew behind an end that the live path has lost: what is late looks as if nothing was missing."""
+        gate = feed.admission.gate
+        if gate.ended:
+            return
+        async with self._readers:
+            run = gate.run
+            end = await self.history.end_of(*key, run)
+            if end is not None and end.seq < feed.at.seq and (gate.run, gate.ended) == (run, False):
+                await self._reset(key, feed, None)
 
     async def _fill(self, key: Key, feed: Feed) -> None:
         """Deliver everything that is stored, then what was held; from then on the feed is live."""
@@ -347,7 +363,7 @@ class Log:
         feed.filling = self._interrupted
         return True
 
-    async def _reset(self, key: Key, feed: Feed, gap: Gap) -> None:
+    async def _reset(self, key: Key, feed: Feed, gap: Gap | None) -> None:
         loaded = await self.history.load(*key)
         self.resets += 1
         _begin_behind(feed, loaded)
@@ -434,8 +450,11 @@ class Log:
             # One server tells everything over one connection. In a cluster a leader may die with what it had to tell.
             clustered = "cluster" in self.api.server_info
             first = min(self._settings.log_check, _CHECK_IN_CLUSTER) if clustered else self._settings.log_check
-            due = ((key, each) for key, each in self._feeds.items() if each.is_due(now, first))
+            due = (
+                (key, each) for key, each in self._feeds.items() if each.is_due(now, first, self._settings.log_check)
+            )
             for key, following in list(itertools.islice(due, _CHECKS_IN_SWEEP)):
+                following.doubts_end = True
                 self._wake(key, following)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -448,7 +467,19 @@ class Log:
 class _Following:
     """A feed, its task, and who waits for it. Rounds of reading are counted: who asks waits for the next to begin."""
 
-    __slots__ = ("_check_at", "_check_wait", "_round", "_waiting", "begun", "feed", "quiet", "task", "wanted")
+    __slots__ = (
+        "_busy_at",
+        "_check_at",
+        "_check_wait",
+        "_round",
+        "_waiting",
+        "begun",
+        "doubts_end",
+        "feed",
+        "quiet",
+        "task",
+        "wanted",
+    )
 
     def __init__(self) -> None:
         self.feed = Feed()
@@ -460,9 +491,11 @@ class _Following:
         """Whether it is known where the feed begins."""
         self.quiet = False
         """Whether no message has come since the last look."""
+        self.doubts_end = False
+        """Whether an end may stand in the log before what has been delivered."""
         self._round = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._check_at = 0.0
+        self._check_at = self._busy_at = 0.0
         self._check_wait = 0.0
 
     def caught_up(self) -> asyncio.Future[None]:
@@ -492,17 +525,21 @@ class _Following:
         self._round += 1
         self._settle(LogUnavailable("the job is no longer followed"))
 
-    def is_due(self, now: float, first: float) -> bool:
-        """Whether it has been quiet for so long that the log should be asked. `first`: seconds until it is at first."""
-        if self.feed.filling:
+    def is_due(self, now: float, first: float, busy: float) -> bool:
+        """Whether the log should be asked.
+
+        `first`: seconds until it is when nothing comes any more; `busy`: when something comes all the time.
+        """
+        if self.feed.filling or self.feed.final:
             return False
         if not self.quiet:
             self.quiet = True
             self._check_wait = first
-            self._check_at = now + first
-            return False
+            self._busy_at = self._busy_at or now + busy
+            self._check_at = min(now + first, self._busy_at)
         if now < self._check_at:
             return False
+        self._busy_at = 0.0
         self._check_wait = min(2 * self._check_wait, max(first, _LONGEST_CHECK))
         self._check_at = now + self._check_wait
         return True
@@ -521,5 +558,6 @@ class _Following:
 
 
 def _begin_behind(feed: Feed, loaded: Loaded) -> None:
-    delivered = loaded.event.seq if loaded.event else loaded.at.seq
+    delivered = loaded.event.seq if loaded.event else 0
     feed.begin(loaded.at, loaded.last_on_progress, delivered, loaded.admission)
+    feed.final = loaded.state.ended and not loaded.state.will_retry

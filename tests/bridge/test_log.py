@@ -19,6 +19,7 @@ from milepost_hub.errors import BadCursor, CursorGone, LogUnavailable
 from milepost_hub.upstream import Interest
 from milepost_reporter.event import parse_event
 from milepost_reporter.state import JobState
+from nats.aio.subscription import Subscription
 
 from milepost.nats_server import NatsServer
 from tests.bridge.recording_sink import RecordingSink
@@ -249,6 +250,132 @@ async def test_a_quiet_feed_is_compared_with_the_log(shared_nats: NatsServer) ->
         await job.progress()
         await eventually_async(lambda: sink.events)
     assert delivered(sink, tenant) == job.payloads
+
+
+class PassedOn:
+    """What the stream passes on, kept to be handed to a bridge when the test likes."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def next(self) -> tuple[bytes, bytes, bytes, None]:
+        message = await self._subscription.next_msg(timeout=5)
+        block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in (message.headers or {}).items())
+        return message.subject.encode(), message.data, block.encode() + b"\r\n", None
+
+
+async def test_what_comes_first_after_an_interruption_does_not_hide_what_was_lost(shared_nats: NatsServer) -> None:
+    """The end came while the live path was away. The late event behind it looks like the next one of its subject."""
+    tenant, sink = a_tenant(), RecordingSink()
+    async with bridged(shared_nats, sink) as bridge, client_of(shared_nats) as client:
+        job, log = Publisher(client, tenant, "1"), log_of(bridge)
+        passed_on = PassedOn(await client.subscribe(f"live.tenant.{tenant}.>"))
+        await log.follow(tenant, "1")
+        await job.progress()
+        bridge._on_message(*await passed_on.next())
+        log.interrupted()
+        await job.put("end.1", kind="job", status="failed")
+        await passed_on.next()
+        await job.progress(message="late")
+        bridge._on_message(*await passed_on.next())
+        assert len(sink.events) == 1
+        log.reconnected()
+        await log.follow(tenant, "1")
+        assert delivered(sink, tenant) == job.payloads[:2]
+        assert sink.events[-1][2].final
+
+
+async def test_an_end_that_the_live_path_lost_is_found_though_the_job_goes_on(nats_server: NatsServer) -> None:
+    """A killed job's child goes on; its late events look like the next ones. The log is asked for ends now and then."""
+    tenant, sink = a_tenant(), RecordingSink()
+    async with bridged(nats_server, sink, log_check=0.2) as bridge, client_of(nats_server) as client:
+        job, log = Publisher(client, tenant, "1"), log_of(bridge)
+        passed_on = PassedOn(await client.subscribe(f"live.tenant.{tenant}.>"))
+        await log.follow(tenant, "1")
+        await job.progress()
+        bridge._on_message(*await passed_on.next())
+        await job.put("end.1", kind="job", status="failed")
+        await passed_on.next()
+
+        async def goes_on() -> None:
+            while not sink.resets:
+                await job.progress(message="late")
+                bridge._on_message(*await passed_on.next())
+
+        async with asyncio.timeout(20):
+            await goes_on()
+        _, _, _, snapshot = sink.resets[-1]
+        assert snapshot.final
+        assert json.loads(snapshot.json)["status"] == "failed"
+        heard = len(sink.events)
+        await job.progress(message="later still")
+        await log.follow(tenant, "1")
+        assert len(sink.events) == heard
+
+
+async def test_a_forged_live_message_does_not_silence_a_job(nats_server: NatsServer) -> None:
+    """Where anybody may publish on `live.`: one from the far future. What is stored comes nevertheless."""
+    sink = RecordingSink()
+    async with bridged(nats_server, sink, log_check=0.2) as bridge, client_of(nats_server) as client:
+        job, log = Publisher(client, "acme", "1"), log_of(bridge)
+        await watch(bridge, "acme")
+        await log.follow("acme", "1")
+        await job.progress()
+        await eventually_async(lambda: sink.events)
+        forged = {
+            "Nats-Sequence": "4000000000",
+            "Nats-Time-Stamp": "2999-01-01T00:00:00.000000000Z",
+            "Nats-Last-Sequence": str(job.seqs[-1]),
+        }
+        await client.publish("live.tenant.acme.job.1.progress", b'{"message":"forged"}', headers=forged)
+        async with asyncio.timeout(20):
+            while not sink.resets:
+                await job.progress()
+        await job.progress(message="the last")
+        await eventually_async(lambda: sink.events[-1][2].payload == job.payloads[-1])
+
+
+async def test_forged_live_messages_do_not_hold_up_other_jobs(nats_server: NatsServer) -> None:
+    """For as many jobs as may read the log at the same time, each waiting for what is not stored."""
+    sink = RecordingSink()
+    async with bridged(nats_server, sink) as bridge, client_of(nats_server) as client:
+        log = log_of(bridge)
+        await watch(bridge, "acme")
+        forged = {
+            "Nats-Sequence": "4000000000",
+            "Nats-Time-Stamp": "2999-01-01T00:00:00.000000000Z",
+            "Nats-Last-Sequence": "1",
+        }
+        for number in range(100):
+            await log.follow("acme", f"x{number}")
+            await client.publish(f"live.tenant.acme.job.x{number}.progress", b'{"message":"forged"}', headers=forged)
+        await client.flush()
+        await eventually_async(lambda: sum(each.feed.filling for each in log._feeds.values()) == 100)
+        job = Publisher(client, "other", "1")
+        await job.progress()
+        assert await log.follow("other", "1") == job.seqs[-1]
+        assert sum(each.feed.filling for each in log._feeds.values()) == 100
+
+
+async def test_while_nats_is_away_nothing_is_tried(nats_server: NatsServer) -> None:
+    """Many followed jobs cost nothing then, are told at once, and go on when it is back."""
+    sink = RecordingSink()
+    async with bridged(nats_server, sink, log_check=0.1) as bridge, client_of(nats_server) as client:
+        log = log_of(bridge)
+        await watch(bridge, "acme")
+        await asyncio.gather(*(log.follow("acme", str(number)) for number in range(300)))
+        nats_server.kill()
+        await eventually_async(lambda: not bridge.up and not log.api.up)
+        with pytest.raises(LogUnavailable):
+            await log.follow("acme", "new")
+        await client.close()
+        nats_server.start()
+        await eventually_async(lambda: bridge.up)
+        async with client_of(nats_server) as again:
+            job = Publisher(again, "acme", "299")
+            await job.progress()
+            await eventually_async(lambda: sink.events)
+        assert delivered(sink, "acme") == job.payloads
 
 
 async def test_without_jetstream_there_is_no_log() -> None:
