@@ -83,11 +83,10 @@ async def _born_reporting(stage: Stage, url: str, hub: HubProcess, job: str, joi
 async def _born_flooding(stage: Stage, url: str, hub: HubProcess, job: str, joins: list[int]) -> None:
     readers = [_join(stage, hub, job, place) for place, moment in enumerate(joins) if not moment]
     async with publisher(url, stage.tenant, job) as raw:
-        for number in range(1, _BORN_WITHIN + 1):
-            await raw.say()
-            for _ in range(joins.count(number)):
-                readers.append(_join(stage, hub, job, len(readers)))
-        await raw.flood(_BORN_WITHIN)
+        for moment in joins[len(readers) :]:
+            await raw.flood(moment - raw.published)
+            readers.append(_join(stage, hub, job, len(readers)))
+        await raw.flood(2 * _BORN_WITHIN - raw.published)
         await raw.publish({"kind": "job", "status": "completed"})
         ledger = await stage.ended(url, job)
         await stage.conclude(ledger, readers, published=raw.published)
