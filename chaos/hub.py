@@ -59,14 +59,17 @@ class HubProcess:
         await self.ready(durable=durable)
 
     async def ready(self, *, durable: bool = True, seconds: float = 30.0) -> None:
-        """Return when NATS is up for it and the log is there (or known not to be)."""
+        """Return when it is ready with the log; or, not `durable`, when it is up and says that it has none."""
 
         async def is_ready() -> bool:
             try:
                 answer = await self._get("/readyz")
             except httpx.HTTPError:
                 return False
-            return answer.status_code == httpx.codes.OK and answer.json()["durable"] is durable
+            told = answer.json()
+            # a hub that has no log although it should have one is up, and says that it is not ready
+            status = httpx.codes.OK if durable else httpx.codes.SERVICE_UNAVAILABLE
+            return bool((answer.status_code, told["upstream"], told["durable"]) == (status, "up", durable))
 
         await until_async(is_ready, f"{self.name} ready (its log ends: {self.process.log_tail()[-300:]})", seconds)
 
