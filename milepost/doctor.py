@@ -301,7 +301,7 @@ def _get(url: str) -> Answer:
 def _readiness(ready: Answer) -> Finding:
     if ready.status == 200:  # noqa: PLR2004
         return ok("hub ready", _reason(ready.body) or "yes")
-    advice = "look at the hub's log; it reaches NATS with NATS_URL and the credentials beside it"
+    advice = "see the reason, and the hub's log; it reaches NATS with NATS_URL and the credentials beside it"
     return fail("hub ready", f"no: {_reason(ready.body) or f'HTTP {ready.status}'}", advice)
 
 
