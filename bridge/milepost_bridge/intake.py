@@ -17,10 +17,11 @@ from milepost_bridge.complaints import Complaints
 from milepost_bridge.place import Place, place_of
 from milepost_bridge.settings import BridgeSettings
 
-OUTCOMES: Final = ("received", "passed", "taken", "late", "duplicate", "bad_header", "failed")
+OUTCOMES: Final = ("received", "passed", "taken", "late", "duplicate", "repeated", "bad_header", "failed")
 """What may become of a message, as keys of `Intake.counts`; an invalid one is `invalid_<reason>`.
 
-`passed`: no event, or of a job nobody watches. `bad_header`: nonsense about its reporter, taken without it.
+`passed`: no event, or of a job nobody watches. `repeated`: brought live after the log had brought it. `bad_header`:
+nonsense about its reporter, taken without it.
 `failed`: the hub's or our own mishap.
 """
 

@@ -206,9 +206,12 @@ class Log:
         if feed.filling:
             if live.seq > feed.at.seq or live.time > feed.at.time:
                 feed.hold(live)
+            else:
+                self._counts["repeated"] += 1
             return
         step = feed.step(live)
         if step is Step.DROP:
+            self._counts["repeated"] += 1
             return
         following.quiet = False
         if step is Step.DELIVER and not self._opens_early(feed, live):
@@ -330,8 +333,7 @@ class Log:
             # A replica may show later than the live path what is stored.
             wait = 0.0 if feed.at != before else min(max(2 * wait, _NOTHING_NEW), 1.0)
             if wait and asyncio.get_running_loop().time() > deadline:
-                feed.held()
-                self._complaints.tell("unstored", f"job {key[1]!r} of {key[0]!r}: live messages the log does not have")
+                self._let_go(feed)
             await asyncio.sleep(wait)
 
     async def _deliver_stored(self, key: Key, feed: Feed) -> None:
@@ -360,8 +362,15 @@ class Log:
                 return False
             if step is Step.DELIVER:
                 self._deliver(feed, live)
+            else:
+                self._counts["repeated"] += 1
         feed.filling = self._interrupted
         return True
+
+    def _let_go(self, feed: Feed) -> None:
+        """What was held is not stored, so nobody else will ever see it."""
+        for live in feed.held()[0]:
+            self._admittance.refuse("unstored", live.subject, "the log does not have it")
 
     async def _reset(self, key: Key, feed: Feed, gap: Gap | None) -> None:
         loaded = await self.history.load(*key)

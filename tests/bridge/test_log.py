@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import random
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -333,6 +336,7 @@ async def test_a_forged_live_message_does_not_silence_a_job(nats_server: NatsSer
                 await job.progress()
         await job.progress(message="the last")
         await eventually_async(lambda: sink.events[-1][2].payload == job.payloads[-1])
+        assert bridge.counts["repeated"] > 0
 
 
 async def test_forged_live_messages_do_not_hold_up_other_jobs(nats_server: NatsServer) -> None:
@@ -390,6 +394,39 @@ async def test_without_jetstream_there_is_no_log() -> None:
                 await client.publish("tenant.acme.job.1.progress", b'{"message":"live"}')
             await eventually_async(lambda: sink.events)
             assert sink.events[0][2].cursor is None
+
+
+async def test_a_tenant_that_nobody_watches_any_more_is_let_go_while_the_log_comes(nats_server: NatsServer) -> None:
+    """Its interest falls between the new subscription and the switch to it: nothing stays subscribed."""
+    sink = RecordingSink()
+    async with bridged(nats_server, sink, linger=0) as bridge:
+        await watch(bridge, "acme")
+        bridge._log._decide(durable=False, trouble="for a while")
+        await eventually_async(lambda: bridge._switching is None and bridge._stored is False)
+        bridge._log._decide(durable=True, trouble=None)
+        await asyncio.sleep(0)
+        assert "live.tenant.acme.job.*.>" in bridge._connection._waiting
+        bridge.interest("acme", Interest.NONE)
+        await eventually_async(lambda: bridge._switching is None and bridge._stored is True)
+        await eventually_async(lambda: not bridge._connection._wanted)
+        assert not bridge._watches
+
+
+async def test_an_unheard_of_job_costs_little(shared_nats: NatsServer) -> None:
+    """Each of many followed jobs of which nothing is stored: a few objects, and no task."""
+    tenant, jobs = a_tenant(), int(os.environ.get("FOLLOWED_JOBS", "1000"))
+    async with bridged(shared_nats, RecordingSink()) as bridge:
+        log = log_of(bridge)
+        await asyncio.gather(*(log.follow(tenant, f"warm{number}") for number in range(100)))
+        gc.collect()
+        tracemalloc.start()
+        await asyncio.gather(*(log.follow(tenant, str(number)) for number in range(jobs)))
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        print(f"\n{held / jobs:.0f} bytes for each of {jobs} followed jobs")  # noqa: T201 - a figure for docs/bridge.md
+        assert held / jobs < 4_000
+        assert len(log._tasks) < 10
 
 
 # -- states -----------------------------------------------------------------------------------------------------------
