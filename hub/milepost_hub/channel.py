@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 from milepost_hub.delivery import Delivery, deliver, server_sent
 from milepost_hub.event import Event
@@ -44,6 +45,10 @@ class Batch:
         return b"".join(events), len(events), None
 
 
+NOBODY = cast("dict[Any, Any]", MappingProxyType({}))
+"""For all the jobs that nobody is on the way to: a dict each would be memory, and one that was in use is more."""
+
+
 class Channel:
     """One stream of messages: a job's events, or the summaries of a tenant's jobs."""
 
@@ -69,10 +74,10 @@ class Channel:
         self.ring = ring
         # Each subscriber with whether it wants the latest only; a dict, because a flush goes through it in order.
         self.subscribers: dict[Client, bool] = {}
-        self.replays: dict[Client, Replay] = {}
-        """Those who are on their way to become subscribers."""
-        self.listings: dict[Client, Listing] = {}
-        """Those who are being told all jobs, and subscribers already."""
+        self.replays: dict[Client, Replay] = NOBODY
+        """Those who are on their way to become subscribers; changed by `joins` and `joined`."""
+        self.listings: dict[Client, Listing] = NOBODY
+        """Those who are being told all jobs, and subscribers already; changed by `lists` and `listed`."""
         self.history: History | None = None
         self._owed: list[Delivery] = []
         self.size = 0
@@ -86,6 +91,32 @@ class Channel:
     def watched(self) -> bool:
         """Whether there is anybody it is for."""
         return bool(self.subscribers or self.replays)
+
+    def joins(self, client: Client, replay: Replay) -> None:
+        """A client is on its way."""
+        self.replays = self.replays or {}
+        self.replays[client] = replay
+
+    def joined(self, client: Client, replay: Replay) -> bool:
+        """It is no more; whether it was."""
+        if self.replays.get(client) is not replay:
+            return False
+        del self.replays[client]
+        self.replays = self.replays or NOBODY
+        return True
+
+    def lists(self, client: Client, listing: Listing) -> None:
+        """A client is being told all jobs."""
+        self.listings = self.listings or {}
+        self.listings[client] = listing
+
+    def listed(self, client: Client, listing: Listing) -> bool:
+        """It is no more; whether it was."""
+        if self.listings.get(client) is not listing:
+            return False
+        del self.listings[client]
+        self.listings = self.listings or NOBODY
+        return True
 
     def append(self, event: Event) -> None:
         """Owe one more event to every subscriber."""

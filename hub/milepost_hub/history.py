@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from milepost_hub import message
 from milepost_hub.channel import Batch, Channel
@@ -30,15 +30,6 @@ class Page:
         self.flushed = flushed
 
 
-class State(NamedTuple):
-    """A snapshot as a message, and where it stands."""
-
-    delivery: Delivery
-    position: int
-    cursor: str | None
-    final: bool
-
-
 async def is_over(log: JobLog, snapshot: Snapshot, tenant: str, job: str, cursor: str) -> bool:
     """Whether nothing comes behind this cursor, nor will. Raises LogUnavailable."""
     if not snapshot.final or cursor == snapshot.cursor:
@@ -52,10 +43,24 @@ async def is_over(log: JobLog, snapshot: Snapshot, tenant: str, job: str, cursor
 class History:
     """Reads a channel's log. Its coroutines raise what the log raises."""
 
+    __slots__ = (
+        "_asked_to_follow",
+        "_channel",
+        "_counts",
+        "_following",
+        "_follows",
+        "_joined",
+        "_life",
+        "_limit",
+        "_log",
+        "_shared",
+        "_spawn",
+        "_state",
+    )
+
     def __init__(self, log: JobLog, channel: Channel, spawn: Spawn, counts: dict[str, int]) -> None:
         self._log = log
         self._channel = channel
-        self._tenant, self._job = channel.topic
         self._spawn = spawn
         self._counts = counts
         self._shared = Shared(spawn, counts)
@@ -65,7 +70,7 @@ class History:
         self._following = False
         # How often it has begun anew: a position told before that counts no more.
         self._life = 0
-        self._state: State | None = None
+        self._state: Delivery | None = None
         self._limit = 128
         self._joined: Batch | None = None
 
@@ -81,19 +86,21 @@ class History:
     async def _follow(self) -> None:
         self._asked_to_follow = True
         life = self._life
-        position = await self._log.follow(self._tenant, self._job)
+        position = await self._log.follow(*self._channel.topic)
         if life == self._life:
             self._channel.follows(position)
         self._following = True
 
-    async def state(self) -> State:
-        """The job's state at a place from which the ring goes on, or the present one."""
+    async def state(self) -> Delivery:
+        """The job's state at a place from which the ring goes on, or the present one; `final` when it has ended."""
         state = self._state
-        if state is not None and self._channel.ring.between(state.position, 0) is not None:
+        if state is not None and self._channel.ring.between(state.position or 0, 0) is not None:
             self._counts["cached"] += 1
             return state
-        self._state = await self._read("state", self._read_state)
-        return self._state
+        state = await self._read("state", self._read_state)
+        # Of a job without events there is little to read, and there may be many such jobs.
+        self._state = state if state.position else None
+        return state
 
     def check(self, cursor: str) -> int:
         """The position a cursor names; BadCursor for none."""
@@ -108,7 +115,7 @@ class History:
 
     async def is_over(self, cursor: str) -> bool:
         """Whether the job has ended for good, and nothing comes behind this cursor."""
-        log, tenant, job = self._log, self._tenant, self._job
+        log, (tenant, job) = self._log, self._channel.topic
 
         async def read() -> bool:
             return await is_over(log, await log.snapshot(tenant, job), tenant, job, cursor)
@@ -132,7 +139,7 @@ class History:
         self._shared = Shared(self._spawn, self._counts)
         self._joined = None
         self._life += 1
-        self._state = _as_state(self._job, snapshot)
+        self._state = snapshot_delivery(self._channel.topic[1], snapshot)
         self._channel.starts_anew(snapshot.position, snapshot.cursor)
 
     def close(self) -> None:
@@ -140,7 +147,7 @@ class History:
         self._shared.close()
         self._follows.close()
         if self._asked_to_follow:
-            self._log.unfollow(self._tenant, self._job)
+            self._log.unfollow(*self._channel.topic)
 
     async def _read(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def read() -> T:
@@ -149,14 +156,15 @@ class History:
 
         return await self._shared.ask(what, read)
 
-    async def _read_state(self) -> State:
-        return _as_state(self._job, await self._log.snapshot(self._tenant, self._job))
+    async def _read_state(self) -> Delivery:
+        tenant, job = self._channel.topic
+        return snapshot_delivery(job, await self._log.snapshot(tenant, job))
 
     async def _page(self, cursor: str | None, limit: int) -> Page:
         flushed = self._channel.flushed
-        events = await self._log.read(self._tenant, self._job, cursor, limit)
-        head = message.progress_head(self._job)
-        deliveries = [deliver(head, event) for event in events]
+        tenant, job = self._channel.topic
+        events = await self._log.read(tenant, job, cursor, limit)
+        deliveries = [deliver(self._channel.head, event) for event in events]
         if deliveries:
             mean = sum(len(delivery.frame) for delivery in deliveries) // len(deliveries)
             self._limit = max(_FEWEST_EVENTS, min(_MOST_EVENTS, _PAGE_BYTES // max(1, mean)))
@@ -178,11 +186,7 @@ def _same(some: list[Delivery], others: list[Delivery]) -> bool:
     return len(some) == len(others) and some[0].frame is others[0].frame and some[-1].frame is others[-1].frame
 
 
-def _as_state(job: str, snapshot: Snapshot) -> State:
-    return State(snapshot_delivery(job, snapshot), snapshot.position, snapshot.cursor, snapshot.final)
-
-
 def snapshot_delivery(job: str, snapshot: Snapshot) -> Delivery:
     """A snapshot as a message."""
     frame = text_frame(message.snapshot(job, snapshot))
-    return Delivery(frame, kind="snapshot", position=snapshot.position, cursor=snapshot.cursor)
+    return Delivery(frame, None, "snapshot", None, snapshot.final, snapshot.position, snapshot.cursor)

@@ -107,7 +107,9 @@ class Hub:
         """Where what joining clients were given came from: see `_export`."""
         self.gaps: dict[str, int] = {}
         """Gaps told to clients, by reason."""
-        self.shared = Shared(self.spawn, self.counts)
+        # Looked up once: a bound method is an object, and each watched job would keep one.
+        self._spawn = self.spawn
+        self.shared = Shared(self._spawn, self.counts)
         """What HTTP asks of the log."""
         self.host, self.port = settings.host, settings.port
         self._listener = listener
@@ -533,7 +535,7 @@ class Hub:
         return channel
 
     def _history(self, channel: Channel) -> History | None:
-        return None if self._log is None else History(self._log, channel, self.spawn, self.counts)
+        return None if self._log is None else History(self._log, channel, self._spawn, self.counts)
 
     def _tell_interest(self, name: str, tenant: _Tenant) -> None:
         if tenant.clients == 0:

@@ -69,7 +69,7 @@ class Listing:
             self._answer()
             return
         for channel in self._channels:
-            channel.listings[self._client] = self
+            channel.lists(self._client, self)
         self._client.replaying(1)
         self._task = spawn(self._run(tenant))
 
@@ -101,8 +101,8 @@ class Listing:
             await asyncio.sleep(0)
 
     def _leave(self) -> None:
-        left = [channel.listings.pop(self._client, None) for channel in self._channels]
-        if self in left:
+        left = [channel.listed(self._client, self) for channel in self._channels]
+        if any(left):
             self._client.replaying(-1)
 
     def _answer(self) -> None:

@@ -26,7 +26,7 @@ from milepost_hub.close import CloseCode
 from milepost_hub.delivery import Delivery
 from milepost_hub.errors import CursorGone, LogUnavailable
 from milepost_hub.frame import text_frame
-from milepost_hub.history import History, State, snapshot_delivery
+from milepost_hub.history import History, snapshot_delivery
 from milepost_hub.job_log import Gap, Snapshot
 from milepost_hub.shared import Spawn
 
@@ -144,7 +144,7 @@ class Replay:
 
     def start(self, spawn: Spawn, *, in_effect: bool) -> None:
         """Begin; without a log, and nothing to wait for, be done with it at once."""
-        self._channel.replays[self._client] = self
+        self._channel.joins(self._client, self)
         self._client.replaying(1)
         if in_effect and self._history is None:
             self._join_live()
@@ -153,8 +153,7 @@ class Replay:
 
     def stop(self) -> None:
         """Go no further; the client stays where it is."""
-        if self._channel.replays.get(self._client) is self:
-            del self._channel.replays[self._client]
+        if self._channel.joined(self._client, self):
             self._client.replaying(-1)
         if self._task is not None:
             self._task.cancel()
@@ -210,8 +209,7 @@ class Replay:
 
     def _attach(self) -> None:
         self._channel.subscribers[self._client] = self.wish.latest
-        if self._channel.replays.get(self._client) is self:
-            del self._channel.replays[self._client]
+        if self._channel.joined(self._client, self):
             self._client.replaying(-1)
         if self._history is not None and not self._channel.replays:
             self._history.forget_batch()
@@ -275,9 +273,8 @@ class Replay:
         state = await self._ask(history.state)
         await self._begin_with(history, state, self._told(gap))
 
-    async def _begin_with(self, history: History, state: State, *before: Delivery) -> None:
-        await self._give(history, [*before, state.delivery])
-        self._position, self._cursor = state.position, state.cursor
+    async def _begin_with(self, history: History, state: Delivery, *before: Delivery) -> None:
+        await self._give(history, [*before, state])
         self._verified, self._final = True, state.final
 
     async def _give(self, history: History, deliveries: list[Delivery]) -> None:

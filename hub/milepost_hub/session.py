@@ -90,7 +90,7 @@ class Session:
     def __init__(self, settings: HubSettings, now: float) -> None:
         self.state = State.WAITING
         self.grant: Grant | None = None
-        self.topics: frozenset[str] = frozenset()
+        self.topics: tuple[str, ...] = ()
         self._deadline = now + settings.auth_wait
         self._told = False
         self._bad = 0
@@ -216,28 +216,32 @@ class Session:
         if action.job not in self.topics and len(self.topics) >= settings.max_subscriptions:
             why = f"at most {settings.max_subscriptions} subscriptions: unsubscribe from a job first"
             raise ActionError("too_many_subscriptions", why, action.id)
-        self.topics |= {action.job}
+        if action.job not in self.topics:
+            self.topics = (*self.topics, action.job)
         return [Attach(action.job, action.mode, action.id, action.after)]
 
     def not_attached(self, refused: ActionError, topic: str, *, watching: bool) -> list[Effect]:
         """What was asked for with a subscription cannot be; an earlier one of the same topic goes on."""
         if not watching:
-            self.topics -= {topic}
+            self._forget(topic)
         return self._answer(refused)
 
     def _unsubscribe(self, action: Unsubscribe) -> list[Effect]:
         reply = Reply(message.unsubscribed(action.job, action.id))
         if action.job not in self.topics:
             return [reply]
-        self.topics -= {action.job}
+        self._forget(action.job)
         return [Detach(action.job), reply]
+
+    def _forget(self, topic: str) -> None:
+        self.topics = tuple(other for other in self.topics if other != topic)
 
     def _drop(self, topic: str, grant: Grant, known: Grant | None) -> list[Effect]:
         if topic == ALL_JOBS and grant.allows("watch"):
             # The same words, but which jobs they stand for may have changed with the token's list.
             same = known is not None and known.jobs == grant.jobs
             return [] if same else [Detach(topic), Attach(topic, "latest", None)]
-        self.topics -= {topic}
+        self._forget(topic)
         why = f"the new token does not allow watching {topic}: its subscription has ended"
         return [Detach(topic), *self._answer(ActionError("forbidden", why))]
 

@@ -25,10 +25,13 @@ class Shared:
     def __init__(self, spawn: Spawn, counts: dict[str, int]) -> None:
         self._spawn = spawn
         self._counts = counts
-        self._running: dict[Hashable, asyncio.Task[Any]] = {}
+        # None while nothing runs: there are two of these for each watched job, and a dict keeps the room it once had.
+        self._running: dict[Hashable, asyncio.Task[Any]] | None = None
 
     async def ask(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The answer of this call, or of the same one that runs already. Whoever is cancelled takes nobody along."""
+        if self._running is None:
+            self._running = {}
         task = self._running.get(what)
         if task is None:
             task = self._running[what] = self._spawn(call())
@@ -39,17 +42,19 @@ class Shared:
 
     async def ask_anew(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The answer of a call that began after this was asked; shared with whoever waits for the same."""
-        running = self._running.get(what)
+        running = None if self._running is None else self._running.get(what)
         if running is not None:
             await asyncio.wait({running})
         return await self.ask(what, call)
 
     def close(self) -> None:
         """End all that runs."""
-        for task in self._running.values():
+        for task in (self._running or {}).values():
             task.cancel()
 
     def _done(self, what: Hashable, task: asyncio.Task[Any]) -> None:
-        self._running.pop(what, None)
+        if self._running is not None:
+            self._running.pop(what, None)
+            self._running = self._running or None
         if not task.cancelled():
             task.exception()  # whoever asked may have left; then nobody else would look at it

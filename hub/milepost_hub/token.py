@@ -25,6 +25,8 @@ MAX_TIME = 253_402_300_799
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _JSON_SAFE = 2**53
 _jws = PyJWS()
+# Every client has scopes, and hardly any two differ: one set for all of them.
+_SAME: dict[frozenset[str], frozenset[str]] = {}
 
 Claims = dict[str, Any]
 
@@ -223,7 +225,8 @@ def _scopes(claims: Claims) -> frozenset[str]:
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise _bad_claim("scope", "words with a space between them, or a list of words")
-    return SCOPES.intersection(words)
+    scopes = SCOPES.intersection(words)
+    return _SAME.setdefault(scopes, scopes)
 
 
 def _bad_claim(name: str, expected: str) -> TokenError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 from collections import Counter, deque
 from typing import Any, TypeVar
@@ -40,7 +41,11 @@ class MemoryLog:
         self.gate = asyncio.Event()
         """Every answer waits for it; open unless a test closes it."""
         self.gate.set()
+        self.answering: asyncio.Event | None = None
+        """What was read is on its way until then."""
         self.life = 0
+        self.dice: random.Random | None = None
+        """Pages are of any length but none, as it falls; as long as they may be without it."""
         self._pending: deque[tuple[Key, Event]] = deque()
         self._position = 0
 
@@ -144,6 +149,8 @@ class MemoryLog:
     async def read(self, tenant: str, job: str, after: str | None, limit: int) -> list[Event]:
         await self._answer("read")
         events = self.stored.get((tenant, job), [])
+        if self.dice is not None:
+            limit = self.dice.randint(1, limit) if self.dice.random() < 0.3 else min(limit, self.dice.randint(1, 4))
         if after is None:
             return await self._sent(events[:limit])
         position = self.check(after)
@@ -182,11 +189,12 @@ class MemoryLog:
         if self.unavailable:
             raise LogUnavailable("the log is away")
 
-    @staticmethod
-    async def _sent(answer: T) -> T:
+    async def _sent(self, answer: T) -> T:
         """An answer is on its way for a while, and does not know what is stored meanwhile."""
         for _ in range(3):
             await asyncio.sleep(0)
+        if self.answering is not None:
+            await self.answering.wait()
         return answer
 
     def _last(self, key: Key) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from typing import Any
 
 import pytest
@@ -140,11 +141,14 @@ class Scene:
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=steps, ring=st.sampled_from([1, 3, 1000]))
-async def test_no_event_is_lost_doubled_or_out_of_order(steps: list[tuple[str, int]], ring: int) -> None:
+@given(steps=steps, ring=st.sampled_from([1, 3, 1000]), seed=st.none() | st.integers(0, 1_000))
+async def test_no_event_is_lost_doubled_or_out_of_order(
+    steps: list[tuple[str, int]], ring: int, seed: int | None
+) -> None:
     """Events stored, delivered late, flushed at any time, with clients joining in every way in between; the log away
-    and back, and in another life."""
+    and back, and in another life; its pages as long as they may be, or shorter than what is stored."""
     async with logged_hub(ring_events=ring, flush_rest=1, flush_pause=1) as (hub, log):
+        log.dice = None if seed is None else random.Random(seed)  # noqa: S311 - not to be secret
         scene = Scene(hub, log)
         for step, size in steps:
             await getattr(scene, step)(size)
@@ -200,6 +204,45 @@ async def test_a_long_replay_is_complete_and_read_in_pages() -> None:
         assert known.kinds.count("job.snapshot") == 0
         assert 6 <= log.asked["read"] <= 40
         known.client.close()
+
+
+async def test_a_short_page_is_not_the_end_of_the_log() -> None:
+    """Only an empty one is: who comes later, and is given from memory what was read before, lacks nothing either."""
+    for seed in range(20):
+        async with logged_hub() as (hub, log):
+            log.dice = random.Random(seed)  # noqa: S311
+            cursors = fill(log, 30)
+            for after, seen in (("start", 0), (cursors[4], 5), ("start", 0)):
+                known = await viewer(hub, after, list(range(seen)))
+                await known.until_seen(30)
+                await settled(hub)
+                await known.read()
+                assert known.seen == list(range(30)), (seed, after)
+                known.client.close()
+
+
+async def test_what_is_stored_and_flushed_while_the_last_page_is_read_is_not_skipped() -> None:
+    """The page was empty when it left the log; the events came between that and its arrival. They are read next,
+    because the flush that brought them to the others was no flush for a client that was on its way."""
+    async with logged_hub(ring_events=1) as (hub, log):
+        cursors = fill(log, 5)
+        first = await viewer(hub)
+        await first.until_seen(5)
+        answering = log.answering = asyncio.Event()
+        resumed = await viewer(hub, cursors[-1], list(range(5)))
+        await eventually_async(lambda: log.asked["read"] == 1)
+        fill(log, 3, 5)
+        hub.flush()
+        log.answering = None
+        answering.set()
+        await settled(hub)
+        fill(log, 1, 8)
+        hub.flush()
+        for known in (first, resumed):
+            await known.until_seen(9)
+            await known.read()
+            assert known.seen == list(range(9))
+            known.client.close()
 
 
 async def test_a_thousand_who_join_at_once_cost_one_read() -> None:

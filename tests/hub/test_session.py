@@ -152,7 +152,7 @@ class TestRefresh:
         effects = session.verified(newer, None, told=True)
         assert said(effects) == [{"type": "authenticated", "expiresAt": rfc3339(newer.expires_at)}]
         assert len(effects) == 1
-        assert session.topics == {"1", ALL_JOBS}
+        assert set(session.topics) == {"1", ALL_JOBS}
         assert session.passed(SETTINGS, ACME.expires_at) == []
         assert said(session.passed(SETTINGS, newer.expires_at - 60))[0]["type"] == "token.expiring"
 
@@ -161,7 +161,7 @@ class TestRefresh:
         effects = session.refused(TokenError("token_expired", "old"), 3)
         assert codes(effects) == ["token_expired"]
         assert said(effects)[0]["id"] == 3
-        assert session.topics == {"1"}
+        assert set(session.topics) == {"1"}
         assert session.passed(SETTINGS, ACME.expires_at) == [Close(CloseCode.TOKEN_EXPIRED)]
 
     def test_another_tenants_is_forbidden(self) -> None:
@@ -177,19 +177,19 @@ class TestRefresh:
         effects = session.verified(Grant("acme", NOW + 7200, jobs=frozenset({"2"})), None, told=True)
         assert [effect.topic for effect in effects if isinstance(effect, Detach)] == ["1", "3"]
         assert codes(effects) == ["forbidden", "forbidden"]
-        assert session.topics == {"2"}
+        assert set(session.topics) == {"2"}
 
     def test_without_the_scope_all_subscriptions_end(self) -> None:
         session = opened(ACME, 1, "*")
         effects = session.verified(Grant("acme", NOW + 7200, scopes=frozenset({"submit"})), None, told=True)
         assert {effect.topic for effect in effects if isinstance(effect, Detach)} == {"1", ALL_JOBS}
-        assert session.topics == frozenset()
+        assert set(session.topics) == frozenset()
 
     def test_all_jobs_come_to_mean_those_of_the_new_list(self) -> None:
         session = opened(ACME, "*")
         effects = session.verified(Grant("acme", NOW + 7200, jobs=frozenset({"2"})), None, told=True)
         assert effects[1:] == [Detach(ALL_JOBS), Attach(ALL_JOBS, "latest", None)]
-        assert session.topics == {ALL_JOBS}
+        assert set(session.topics) == {ALL_JOBS}
 
 
 class TestSubscribe:
@@ -198,7 +198,7 @@ class TestSubscribe:
     def test_the_original_message_attaches(self) -> None:
         session = opened()
         assert send(session, action="subscribe", jobId=123) == [Attach("123", "all", None)]
-        assert session.topics == {"123"}
+        assert set(session.topics) == {"123"}
 
     def test_mode_and_id_are_passed_on(self) -> None:
         assert send(opened(), action="subscribe", jobId="a", mode="latest", id=0) == [Attach("a", "latest", 0)]
@@ -206,7 +206,7 @@ class TestSubscribe:
     def test_asking_again_changes_the_mode(self) -> None:
         session = opened(ACME, 1)
         assert send(session, action="subscribe", jobId="1", mode="latest") == [Attach("1", "latest", None)]
-        assert session.topics == {"1"}
+        assert set(session.topics) == {"1"}
 
     @pytest.mark.parametrize("after", ["start", "17-1767268800", ""])
     def test_a_place_to_resume_from_is_passed_on(self, after: str) -> None:
@@ -220,7 +220,7 @@ class TestSubscribe:
         effects = send(session, action="subscribe", jobId="*", after="start", id="q")
         assert codes(effects) == ["bad_cursor"]
         assert said(effects)[0]["id"] == "q"
-        assert session.topics == frozenset()
+        assert set(session.topics) == frozenset()
 
     @pytest.mark.parametrize(("watching", "topics"), [(False, frozenset()), (True, frozenset({"1"}))])
     def test_a_cursor_that_is_none_is_told_and_an_earlier_subscription_goes_on(
@@ -229,7 +229,7 @@ class TestSubscribe:
         session = opened(ACME, 1)
         effects = session.not_attached(ActionError("bad_cursor", "it is none", "q"), "1", watching=watching)
         assert codes(effects) == ["bad_cursor"]
-        assert session.topics == topics
+        assert set(session.topics) == topics
 
     @pytest.mark.parametrize(
         ("grant", "topic"),
@@ -269,7 +269,7 @@ class TestSubscribe:
         effects = send(session, action="unsubscribe", jobId=1, id="u")
         assert effects[0] == Detach("1")
         assert said(effects) == [{"type": "unsubscribed", "jobId": 1, "id": "u"}]
-        assert session.topics == frozenset()
+        assert set(session.topics) == frozenset()
 
     @pytest.mark.parametrize("topic", ["1", ALL_JOBS])
     def test_unsubscribing_from_what_is_not_subscribed_is_answered_and_does_nothing(self, topic: str) -> None:
@@ -448,7 +448,7 @@ class Conversation(RuleBasedStateMachine):
     def what_is_attached_is_allowed_and_bounded(self) -> None:
         grant = self.session.grant
         assert self.closed == (self.session.state is State.CLOSED)
-        assert self.attached == self.session.topics
+        assert self.attached == set(self.session.topics)
         assert len(self.attached) <= LIMITED.max_subscriptions
         if self.attached:
             assert grant is not None
