@@ -301,19 +301,23 @@ class Log:
                 return
         await self._fill(key, feed)
         if following.doubts_end:
-            following.doubts_end = False
             await self._look_for_end(key, feed)
+            following.doubts_end = False
 
     async def _look_for_end(self, key: Key, feed: Feed) -> None:
         """Start anew behind an end that the live path has lost: what is late looks as if nothing was missing."""
         gate = feed.admission.gate
         if gate.ended:
             return
+        run = gate.run
         async with self._readers:
-            run = gate.run
             end = await self.history.end_of(*key, run)
-            if end is not None and end.seq < feed.at.seq and (gate.run, gate.ended) == (run, False):
+        if end is not None and end.seq < feed.at.seq and (gate.run, gate.ended) == (run, False):
+            # What comes live meanwhile stands behind the state that is read now.
+            feed.filling = True
+            async with self._readers:
                 await self._reset(key, feed, None)
+            await self._fill(key, feed)
 
     async def _fill(self, key: Key, feed: Feed) -> None:
         """Deliver everything that is stored, then what was held; from then on the feed is live."""
