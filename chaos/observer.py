@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from chaos.ledger import Entry
-from chaos.waiting import until, until_async
+from chaos.waiting import WaitedInVainError, until, until_async
 
 LOG: Final = "MILEPOST_LOG"
 STATE: Final = "MILEPOST_STATE"
@@ -76,7 +76,11 @@ async def read_log(url: str, tenant: str, job: str) -> list[Entry]:
         async def read() -> list[Entry] | None:
             info = await ask(client, f"STREAM.INFO.{LOG}", {"subjects_filter": subject})
             count = sum((info["state"].get("subjects") or {}).values())
-            entries = await _consume(client, subject, count) if count else []
+            try:
+                entries = await _consume(client, subject, count) if count else []
+            except WaitedInVainError:
+                # in a cluster a consumer may be made before whoever leads it hears what it is asked
+                return None
             # a replica that has the consumer may be behind the leader for a moment
             return entries if len(entries) == count else None
 
