@@ -44,6 +44,17 @@ def test_a_cursor_is_known_by_all_of_it() -> None:
     assert not ring.knows(4, "4-1")
 
 
+def test_the_place_behind_which_it_begins_moves_as_it_is_trimmed() -> None:
+    """With its cursor: whoever stands there lacks nothing, whoever stands before it does."""
+    ring = Ring(Rings(2, 1_000_000, 1_000_000))
+    ring.begin(1, "1-1")
+    for position in (3, 5, 8, 9):
+        ring.append(delivery(position))
+    assert (ring.base, ring.knows(5, "5-1"), ring.knows(3, "3-1"), ring.knows(1, "1-1")) == (5, True, False, False)
+    assert ring.between(3, 100) is None
+    assert positions(ring.between(5, 100)) == [8, 9]
+
+
 @given(st.integers(1, 8), st.lists(st.integers(1, 3), max_size=20), st.integers(0, 30))
 def test_what_was_read_goes_before_what_is_held(most: int, steps: list[int], split: int) -> None:
     """As far back as there is room, and without a hole."""
