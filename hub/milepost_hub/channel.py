@@ -79,7 +79,8 @@ class Channel:
         self.listings: dict[Client, Listing] = NOBODY
         """Those who are being told all jobs, and subscribers already; changed by `lists` and `listed`."""
         self.history: History | None = None
-        self._owed: list[Delivery] = []
+        # Made when there is something: most jobs are silent most of the time.
+        self._owed: list[Delivery] | None = None
         self.size = 0
         self.dirty = False
         self.position = 0
@@ -121,7 +122,10 @@ class Channel:
     def append(self, event: Event) -> None:
         """Owe one more event to every subscriber."""
         delivery = deliver(self.head, event)
-        self._owed.append(delivery)
+        if self._owed is None:
+            self._owed = [delivery]
+        else:
+            self._owed.append(delivery)
         self.size += len(delivery.frame)
         if event.position is not None:
             self.position = event.position
@@ -130,13 +134,17 @@ class Channel:
     def append_message(self, message: bytes, kind: str, key: str | None = None, cursor: str | None = None) -> None:
         """Owe a message that is no event, and has no place among them."""
         frame = text_frame(message)
-        self._owed.append(Delivery(frame, key, kind, cursor=cursor))
+        delivery = Delivery(frame, key, kind, cursor=cursor)
+        if self._owed is None:
+            self._owed = [delivery]
+        else:
+            self._owed.append(delivery)
         self.size += len(frame)
 
     def take(self) -> Batch:
         """Hand over what is owed, and owe nothing."""
-        batch = Batch(self, self._owed)
-        self._owed = []
+        batch = Batch(self, self._owed or [])
+        self._owed = None
         self.size = 0
         self.dirty = False
         self.flushed = self.position

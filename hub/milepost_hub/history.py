@@ -16,6 +16,8 @@ from milepost_hub.shared import Shared, Spawn
 _MOST_EVENTS = 512
 _FEWEST_EVENTS = 16
 _PAGE_BYTES = 256 * 1024
+# What goes on when all that was read counts no more.
+_FOLLOW = "follow"
 
 T = TypeVar("T")
 
@@ -48,24 +50,19 @@ class History:
         "_channel",
         "_counts",
         "_following",
-        "_follows",
         "_joined",
         "_life",
         "_limit",
         "_log",
         "_shared",
-        "_spawn",
         "_state",
     )
 
     def __init__(self, log: JobLog, channel: Channel, spawn: Spawn, counts: dict[str, int]) -> None:
         self._log = log
         self._channel = channel
-        self._spawn = spawn
         self._counts = counts
         self._shared = Shared(spawn, counts)
-        # Apart: following goes on when what was read counts no more.
-        self._follows = Shared(spawn, counts)
         self._asked_to_follow = False
         self._following = False
         # How often it has begun anew: a position told before that counts no more.
@@ -81,7 +78,7 @@ class History:
 
     async def catch_up(self) -> None:
         """Have everything delivered that was stored before this was asked; asked twice in a row, that is certain."""
-        await self._follows.ask("follow", self._follow)
+        await self._shared.ask(_FOLLOW, self._follow)
 
     async def _follow(self) -> None:
         self._asked_to_follow = True
@@ -135,8 +132,7 @@ class History:
 
     def starts_anew(self, snapshot: Snapshot) -> None:
         """What was read before counts no more: this is the state, and the events behind it follow."""
-        self._shared.close()
-        self._shared = Shared(self._spawn, self._counts)
+        self._shared.close(but=_FOLLOW)
         self._joined = None
         self._life += 1
         self._state = snapshot_delivery(self._channel.topic[1], snapshot)
@@ -145,7 +141,6 @@ class History:
     def close(self) -> None:
         """Nobody asks any more."""
         self._shared.close()
-        self._follows.close()
         if self._asked_to_follow:
             self._log.unfollow(*self._channel.topic)
 

@@ -25,7 +25,7 @@ class Shared:
     def __init__(self, spawn: Spawn, counts: dict[str, int]) -> None:
         self._spawn = spawn
         self._counts = counts
-        # None while nothing runs: there are two of these for each watched job, and a dict keeps the room it once had.
+        # None while nothing runs: each watched job has one of these, and a dict keeps the room it once had.
         self._running: dict[Hashable, asyncio.Task[Any]] | None = None
 
     async def ask(self, what: Hashable, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -47,14 +47,19 @@ class Shared:
             await asyncio.wait({running})
         return await self.ask(what, call)
 
-    def close(self) -> None:
-        """End all that runs."""
-        for task in (self._running or {}).values():
-            task.cancel()
+    def close(self, *, but: Hashable = None) -> None:
+        """End all that runs, but for one; whoever asks for the same from now on is not given what has been ended."""
+        for what, task in list((self._running or {}).items()):
+            if what != but:
+                task.cancel()
+                self._forget(what, task)
 
     def _done(self, what: Hashable, task: asyncio.Task[Any]) -> None:
-        if self._running is not None:
-            self._running.pop(what, None)
-            self._running = self._running or None
+        self._forget(what, task)
         if not task.cancelled():
             task.exception()  # whoever asked may have left; then nobody else would look at it
+
+    def _forget(self, what: Hashable, task: asyncio.Task[Any]) -> None:
+        if self._running is not None and self._running.get(what) is task:
+            del self._running[what]
+            self._running = self._running or None
