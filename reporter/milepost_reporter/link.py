@@ -207,7 +207,7 @@ class Link:
         while not attempt.done() and not self._over():
             await self._rest(self._until_over())
         if not attempt.done():
-            attempt.cancel()
+            await _call_off(attempt)
             return False
         error = attempt.exception()
         if error is not None:
@@ -509,6 +509,16 @@ class Link:
             await self._news.wait()
             alarm.cancel()
         self._news.clear()
+
+
+async def _call_off(attempt: "asyncio.Future[None]") -> None:
+    """Cancel until it is heard: an attempt that opens its connection in that very moment goes on all the same."""
+    end = time.monotonic() + _GRACE
+    while not attempt.done() and time.monotonic() < end:
+        attempt.cancel()
+        await asyncio.wait({attempt}, timeout=_GRACE / 5)
+    if attempt.done() and not attempt.cancelled():
+        attempt.exception()  # asyncio complains of one that nobody looks at
 
 
 def _abort(client: "SecureClient") -> None:
