@@ -73,7 +73,7 @@ class HubSettings(BaseModel):
     """How many times a flush's own cost passes before the next one, under load; see `pace`."""
     flush_rest: float = Field(default=0.002, ge=0, le=1)
     """The shortest time from one flush to the next; an event that comes alone goes at once."""
-    flush_pause: float = Field(default=0.02, ge=0, le=1)
+    flush_pause: float = Field(default=0.025, ge=0, le=1)
     """The longest wait between two flushes."""
     drain_seconds: float = Field(default=3.0, ge=0)
     """At shutdown, clients are told to come back over this long, so that they do not all come at once."""
