@@ -77,5 +77,8 @@ class JobLog(Protocol):
         ...
 
     async def jobs(self, tenant: str, jobs: frozenset[str] | None) -> list[bytes]:
-        """The `job.summary` fields of every known job as JSON objects, newest first; of `jobs` only, if given."""
+        """The `job.summary` fields of every known job as JSON objects; of `jobs` only, if given.
+
+        Newest first: by `startedAt`, where that is not known by `lastEventAt`, then by id, all descending.
+        """
         ...

@@ -77,10 +77,10 @@ class EventPage(BaseModel):
 class _Summary(NamedTuple):
     """What a list is searched by."""
 
-    job: str
     status: str
     text: str
-    at: str
+    age: tuple[str, str]
+    """What the list is sorted by, descending; see `JobLog.jobs`."""
 
 
 @lru_cache(maxsize=16_384)
@@ -89,7 +89,8 @@ def _summary(fields: bytes) -> _Summary:
     job = str(told["jobId"])
     name = told.get("name")
     text = job if name is None else f"{job}\n{name}"
-    return _Summary(job, str(told.get("status")), text.casefold(), str(told.get("lastEventAt") or ""))
+    at = str(told.get("startedAt") or told.get("lastEventAt") or "")
+    return _Summary(str(told.get("status")), text.casefold(), (at, job))
 
 
 def jobs_router(hub: Hub) -> APIRouter:
@@ -305,8 +306,7 @@ def _unknown(job: str) -> HTTPException:
 
 
 def _name(fields: bytes) -> str:
-    summary = _summary(fields)
-    return f"{summary.at}~{summary.job}"
+    return "~".join(_summary(fields).age)
 
 
 def _place(listed: Sequence[bytes], before: str) -> int:
@@ -314,14 +314,8 @@ def _place(listed: Sequence[bytes], before: str) -> int:
     at, mark, job = before.rpartition("~")
     if not mark:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "before is `next` of a page, as it came")
-    earlier = len(listed)
-    for place, fields in enumerate(listed):
-        summary = _summary(fields)
-        if summary.job == job and summary.at == at:
-            return place + 1
-        if summary.at < at and place < earlier:
-            earlier = place
-    return earlier
+    key = (at, job)
+    return next((place for place, fields in enumerate(listed) if _summary(fields).age < key), len(listed))
 
 
 def _search(listed: Sequence[bytes], status: frozenset[str], text: str, limit: int) -> tuple[list[bytes], bool]:

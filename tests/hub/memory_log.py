@@ -172,14 +172,14 @@ class MemoryLog:
     async def jobs(self, tenant: str, jobs: frozenset[str] | None) -> list[bytes]:
         await self._answer("jobs")
         found = [
-            (events[-1].position or 0, job, events[-1].end or "running")
+            (_at(events[0]), job, _at(events[-1]), events[-1].end or "running", events[-1].position or 0)
             for (of, job), events in self.stored.items()
             if of == tenant and events and (jobs is None or job in jobs)
         ]
+        shape = b'{"jobId":%b,"name":"Job %b","status":"%b","position":%d,"startedAt":"%b","lastEventAt":"%b"}'
         return [
-            b'{"jobId":%b,"name":"Job %b","status":"%b","position":%d}'
-            % (write_job_id(job), job.encode(), status.encode(), position)
-            for position, job, status in sorted(found, reverse=True)
+            shape % (write_job_id(job), job.encode(), status.encode(), position, began.encode(), last.encode())
+            for began, job, last, status, position in sorted(found, reverse=True)
         ]
 
     async def _answer(self, what: str) -> None:
@@ -200,3 +200,8 @@ class MemoryLog:
     def _last(self, key: Key) -> int:
         events = self.dropped.get(key, []) + self.stored.get(key, [])
         return events[-1].position or 0 if events else 0
+
+
+def _at(event: Event) -> str:
+    """A time for each position, in the same order."""
+    return f"2026-01-01T00:00:00.{event.position or 0:06d}Z"

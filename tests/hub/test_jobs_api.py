@@ -84,6 +84,19 @@ async def test_a_page_goes_on_when_the_job_it_ended_with_has_gone() -> None:
         assert (await http.get("/api/jobs", params={"before": "nonsense"})).status_code == 400
 
 
+async def test_a_job_that_speaks_between_two_pages_hides_none_and_shows_none_twice() -> None:
+    """The page ended with it, and its last event is no longer what it was."""
+    async with api() as (http, log, _):
+        for number in range(6):
+            a_job(log, number)
+        log.store("acme", "3", {"message": "of an old job the latest news"})
+        first = (await http.get("/api/jobs", params={"limit": 3})).json()
+        for number in (3, 0, 5):
+            log.store("acme", str(number), {"message": "still at it"})
+        second = (await http.get("/api/jobs", params={"limit": 3, "before": first["next"]})).json()
+        assert [job["jobId"] for page in (first, second) for job in page["jobs"]] == [5, 4, 3, 2, 1, 0]
+
+
 async def test_a_jobs_snapshot_comes_with_its_cursor() -> None:
     async with api() as (http, log, _):
         event = log.store("acme", "7", {"status": "running"})
