@@ -41,9 +41,9 @@ _PAGE_BYTES: Final = 512 * 1024
 _GATES_KEPT: Final = 4_096
 _NO_MESSAGE: Final = 10_037
 LAG: Final = 0.05
-"""Seconds that a replica is given to catch up with its leader."""
+"""Seconds that a replica is given to catch up with its leader before it is asked again."""
 LAGS: Final = 60
-"""How often."""
+"""How often it is asked before it is given up."""
 _NANOSECOND: Final = 1_000_000_000
 _NOWHERE: Final = Cursor(0, 0)
 
@@ -77,7 +77,7 @@ class _Tips(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The last sequence of the job's log."""
+        """The last sequence of the job's log; 0 when nothing is stored."""
         return max([self.progress.seq if self.progress else 0, *(cursor.seq for cursor in self.ends.values())])
 
 
@@ -131,10 +131,9 @@ class History:
 
     async def load(self, tenant: str, job: str) -> Loaded:
         """The job's state now. Unavailable when the log cannot be read."""
-        records, (progress, ends) = await asyncio.gather(self._records(tenant, job), self._tips(tenant, job))
-        if not records and not progress and not ends:
+        records, tips = await asyncio.gather(self._records(tenant, job), self._tips(tenant, job))
+        if not records and not tips.last:
             return Loaded(JobState(job), _NOWHERE, 0, None, Admission(), leased=False, known=False)
-        tips = _Tips(progress, ends)
         base = await self._base(tenant, job, records, tips)
         tail = await self._tail(tenant, job, base)
         if tail is None:
@@ -142,11 +141,11 @@ class History:
             base = _Base(JobState(job), Admission())
             tail = await self._tail(tenant, job, base)
             assert tail is not None  # noqa: S101 - nothing tells of an end
-        if not tail.at.seq and (progress or ends):
+        if not tail.at.seq and tips.last:
             raise Unavailable("the replica that answers lags behind its leader")
         last_on_progress = tail.last_on_progress
-        if progress is not None and not last_on_progress and progress.seq <= tail.at.seq:
-            last_on_progress = progress.seq
+        if tips.progress is not None and not last_on_progress and tips.progress.seq <= tail.at.seq:
+            last_on_progress = tips.progress.seq
         known = bool(records) or tail.at.seq > 0
         return Loaded(base.state, tail.at, last_on_progress, tail.event, base.admission, tail.leased, known)
 
@@ -228,7 +227,7 @@ class History:
                 self._complaints.tell("invalid_record", f"{stored.subject}: {bad}")
         return records
 
-    async def _tips(self, tenant: str, job: str) -> tuple[Cursor | None, dict[int, Cursor]]:
+    async def _tips(self, tenant: str, job: str) -> _Tips:
         progress = subjects.progress(tenant, job)
         tips = await self._last_of(LOG, [progress, f"tenant.{tenant}.job.{job}.end.*"])
         ends = {}
@@ -239,7 +238,7 @@ class History:
                 ends[place.run] = Cursor(stored.seq, stored.time)
             elif place is not None:
                 last = Cursor(stored.seq, stored.time)
-        return last, ends
+        return _Tips(last, ends)
 
     async def _last_of(self, stream: str, matching: list[str]) -> list[Stored]:
         """The last message of every subject that matches."""

@@ -27,7 +27,7 @@ from milepost_bridge.admission import Admittance
 from milepost_bridge.api import Api
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.cursor import read_cursor
-from milepost_bridge.errors import BridgeError, NoJetStream, ServerTooOld, StreamUnfit, Unavailable
+from milepost_bridge.errors import BridgeError, Unavailable
 from milepost_bridge.feed import Feed, Live, Step, live_of
 from milepost_bridge.history import LAG, LAGS, PAGE_MESSAGES, History, Loaded
 from milepost_bridge.listing import Listed, Listing
@@ -39,8 +39,6 @@ from milepost_bridge.streams import ensure
 
 _logger: Final = logging.getLogger("milepost_bridge")
 
-_LOOK: Final = 5.0
-"""Seconds between looks at the streams: are they there, and still the same?"""
 _TRY_AGAIN: Final = 0.5
 _LONGEST_TRY_AGAIN: Final = 5.0
 """Seconds until a log that does not answer is asked again: so long at first, at most so long."""
@@ -409,14 +407,14 @@ class Log:
         """Make sure of the streams, again and again."""
         while True:
             self._news.clear()
-            wait = _LOOK
+            wait = self._settings.log_look
             if self.api.up:
                 try:
                     await self._ensure()
                 except Unavailable as error:
                     wait = _TRY_AGAIN
                     self._complaints.tell("the log does not answer", str(error))
-                except (NoJetStream, ServerTooOld, StreamUnfit, BridgeError) as error:
+                except BridgeError as error:
                     self._decide(durable=False, trouble=str(error))
                 except Exception:
                     self._counts["failed"] += 1

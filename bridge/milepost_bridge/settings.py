@@ -65,7 +65,7 @@ class BridgeSettings(BaseModel):
     log_check: float = Field(default=30.0, gt=0)
     """A watched job that is quiet for this long is compared with the log, within 2 s in a cluster; then less often."""
     log_look: float = Field(default=5.0, gt=0)
-    """Where no log can be kept, it is tried again this often: JetStream may come."""
+    """The streams are looked at this often: whether they are there, the same, and fit. JetStream may come or go."""
 
     lease_min: float = Field(default=1.0, gt=0)
     """A job that promises to beat more often is given this long."""
