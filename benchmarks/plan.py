@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.fan import Load
@@ -28,9 +28,16 @@ class Plan:
     memory: tuple[tuple[int, int], ...]
     connect_rounds: int
     connect_seconds: float
-    idle_jobs: tuple[int, int]
+    idle_jobs: tuple[int, ...]
     idle_rate: int
     idle_window: float
+
+    def only(self, scenario: str) -> Plan:
+        """One fan-out scenario and nothing else; SystemExit with the names there are when it is none of them."""
+        if scenario not in self.fan:
+            raise SystemExit(f"no scenario {scenario!r}: there are {', '.join(map(repr, self.fan))}")
+        alone = {scenario: self.fan[scenario]}
+        return replace(self, fan=alone, memory=(), connect_rounds=0, idle_jobs=())
 
 
 def _one_job(rate: int, warm_up: float, window: float) -> Load:
