@@ -64,6 +64,8 @@ class RecordNode(BaseModel):
 
     nodeId: NodeId
     at: AwareDatetime
+    startedAt: AwareDatetime | None = None
+    endedAt: AwareDatetime | None = None
     nodeName: str | None = None
     status: str | None = None
     rowCount: Count | None = None

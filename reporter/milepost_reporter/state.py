@@ -9,6 +9,7 @@ How fields come about:
 - `fraction` is the last one given for the job (or its rowCount/total). Without one, a plan's nodes are
   weighed. A completed job's is 1.
 - A node keeps the latest of each field its events gave. Its fraction is the one given, or rowCount/total.
+- A node's `startedAt` is its first event's that does not say `idle`; its `endedAt` that of its end, until it goes on.
 - An artifact replaces the one of the same name.
 - A new run starts from nothing but the job's name.
 - `lastEventAt` is the latest time, so that what a record has counted ahead of the log does not take it back.
@@ -80,6 +81,7 @@ _NODE: Final[dict[str, type | tuple[type, ...]]] = {
     "message": _TEXT,
     "error": (dict, NoneType),
 }
+_NODE_TIMES: Final = ("at", "startedAt", "endedAt")
 _PLAN_DATA: Final = TypeAdapter(PlanData | None)
 
 _NODE_FIELDS: Final = ("nodeName", "status", "rowCount", "total", "unit", "message")
@@ -156,7 +158,7 @@ class JobState:
     def restored(cls, job: str, run: int, parts: Mapping[str, Any]) -> Self:
         """The state that `parts()` told of, ready for the events after it.
 
-        Times are `datetime`; nodes have theirs under `at`, artifacts and log lines as the wire has it.
+        Times are `datetime`, those of nodes too; artifacts and log lines as the wire has it.
         """
         state = cls(job)
         state._gate.run = run
@@ -192,7 +194,7 @@ class JobState:
         try:
             times = ("lastEventAt", "queuedAt", "startedAt", "endedAt")
             parts = {"willRetry": False, "truncated": [], **snapshot, **{name: _read(snapshot[name]) for name in times}}
-            parts["nodes"] = [{**node, "at": _read(node.get("at"))} for node in snapshot["nodes"]]
+            parts["nodes"] = [_with_times(node, _read) for node in snapshot["nodes"]]
             _check(parts)
             state = cls.restored(job, snapshot["run"], parts)
             state._fraction = None
@@ -309,7 +311,7 @@ class JobState:
     def _body(self) -> dict[str, Any]:
         """What a snapshot and a record share beyond the summary."""
         body = {
-            "nodes": [{**node, "at": _time(node["at"])} for node in self._nodes.values()],
+            "nodes": [_with_times(node, _time) for node in self._nodes.values()],
             "plan": self._plan,
             "artifacts": list(self._artifacts.values()),
             "logTail": list(self._log_tail.values()),
@@ -343,7 +345,7 @@ class JobState:
         node = self._nodes.get(event.nodeId)
         is_new = node is None
         node = node or {"nodeId": event.nodeId}
-        node["at"] = when
+        _take_times(node, event.status, when)
         for field in _NODE_FIELDS:
             value = getattr(event, field)
             if value is not None:
@@ -408,6 +410,20 @@ _TAKE: Final[dict[str, Callable[[JobState, Event, datetime], None]]] = {
     PLAN: JobState._take_plan,
     RESULT: JobState._take_result,
 }
+
+
+def _take_times(node: dict[str, Any], status: str | None, when: datetime) -> None:
+    node["at"] = when
+    if status != "idle":
+        node.setdefault("startedAt", when)
+    if status in ENDS:
+        node.setdefault("endedAt", when)
+    elif status is not None:
+        node.pop("endedAt", None)
+
+
+def _with_times(node: Mapping[str, Any], write: Callable[[Any], Any]) -> dict[str, Any]:
+    return {**node, **{name: write(node[name]) for name in _NODE_TIMES if node.get(name) is not None}}
 
 
 def _fraction(event: Event, total: float | None) -> float | None:

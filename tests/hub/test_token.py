@@ -270,18 +270,18 @@ def test_an_empty_job_list_allows_no_job() -> None:
 @pytest.mark.parametrize(
     ("value", "allowed"),
     [
-        ("watch", {"watch"}),
-        ("submit cancel", {"submit", "cancel"}),
-        (["watch", "submit"], {"watch", "submit"}),
-        ("openid profile", set()),
-        ("watcher Watch", set()),
-        ("", set()),
-        ([], set()),
+        ("watch", "watch"),
+        ("submit cancel", "submit cancel"),
+        (["watch", "submit"], "watch submit"),
+        ("openid profile", ""),
+        ("watcher Watch", ""),
+        ("", ""),
+        ([], ""),
     ],
     ids=str,
 )
-def test_scope_is_words_or_a_list_and_strange_words_allow_nothing(value: object, allowed: set[str]) -> None:
-    assert by_secret().verify(signed(scope=value)).scopes == allowed
+def test_scope_is_words_or_a_list_and_strange_words_allow_nothing(value: object, allowed: str) -> None:
+    assert by_secret().verify(signed(scope=value)).scopes == set(allowed.split())
 
 
 @pytest.mark.parametrize("value", [1, True, {"watch": 1}, ["watch", 1], [["watch"]]], ids=str)
