@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
-MEMBERS := reporter hub bridge
+MEMBERS := reporter hub bridge client
 
 .PHONY: help setup demo test lint types wheels bench chaos clean
 
@@ -24,8 +24,8 @@ $(STAMP): constraints.txt pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 demo: setup ## run a real job on an embedded nats-server and watch it here (DEMO_ARGS=--once)
 	@$(BIN)/milepost demo $(DEMO_ARGS)
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest $(TEST_ARGS)
+test: setup ## run the tests, several at a time (TEST_ARGS="-n 0 -k name" for one after the other)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(TEST_ARGS)
 
 lint: setup ## ruff
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ DISTRIBUTIONS = {
     "milepost_reporter": ROOT / "reporter",
     "milepost_hub": ROOT / "hub",
     "milepost_bridge": ROOT / "bridge",
+    "milepost_client": ROOT / "client",
     "milepost": ROOT,
 }
 ENTRY_POINTS = {
@@ -28,7 +29,7 @@ ENTRY_POINTS = {
 }
 IMPORTS_FROM_OUTSIDE = """
 import importlib, pathlib, sys
-for name in ("milepost", "milepost_hub", "milepost_bridge", "milepost_reporter"):
+for name in ("milepost", "milepost_hub", "milepost_bridge", "milepost_client", "milepost_reporter"):
     place = pathlib.Path(importlib.import_module(name).__file__)
     assert place.is_relative_to(sys.prefix), f"{name} was imported from {place}"
 """
