@@ -7,9 +7,10 @@ COPY milepost milepost
 COPY reporter reporter
 COPY hub hub
 COPY bridge bridge
+COPY client client
 RUN python -m venv /opt/milepost \
  && /opt/milepost/bin/python -m pip install --no-cache-dir --constraint constraints.txt \
-      ./reporter ./hub ./bridge .
+      ./reporter ./hub ./bridge ./client .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin milepost

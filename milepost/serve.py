@@ -54,6 +54,8 @@ class ServeSettings(NamedTuple):
     verification: Verification
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.AUTO
+    pages: bool = True
+    """Whether the hub serves the dashboard and the browser's client."""
     watchdog: bool = True
     """Whether this process ends the runs of jobs that died: one of a group is enough, more do no harm."""
 
@@ -109,6 +111,15 @@ def serve(
             help="End the runs of jobs whose process died, in one of the workers.",
         ),
     ] = True,
+    pages: Annotated[
+        bool,
+        typer.Option(
+            "--pages/--no-pages",
+            envvar="MILEPOST_PAGES",
+            help="Serve the dashboard at / and the browser's client at /client/.",
+            rich_help_panel="Hub",
+        ),
+    ] = True,
     log_level: Annotated[
         LogLevel,
         typer.Option("--log-level", envvar="MILEPOST_LOG_LEVEL", help="The least severe lines shown."),
@@ -131,7 +142,7 @@ def serve(
         if embedded:
             nats = stack.enter_context(_embedded(store_dir, embedded_port))
         access = _with_access(bridge, nats)
-        settings = ServeSettings(hub, access, nats, verification, log_level, log_format, watchdog)
+        settings = ServeSettings(hub, access, nats, verification, log_level, log_format, pages, watchdog)
         listener = stack.enter_context(listen(hub.host, hub.port))
         announcement = _announcement(listener, nats, workers)
         if workers == 1:
@@ -212,6 +223,7 @@ async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIte
     """A hub that serves on `listener`, the bridge that feeds it, and the watchdog; ended in reverse order."""
     from milepost_bridge.bridge import Bridge
     from milepost_bridge.watchdog import Watchdog
+    from milepost_client import PAGES
     from milepost_hub.hub import Hub
     from milepost_hub.token import Verifier
 
@@ -224,7 +236,7 @@ async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIte
             leeway=verification.jwt_leeway,
         )
         async with (
-            Hub(settings.hub, verifier, listener) as hub,
+            Hub(settings.hub, verifier, listener, PAGES if settings.pages else None) as hub,
             Bridge(settings.nats.url, hub, settings=settings.bridge) as bridge,
             contextlib.AsyncExitStack() as stack,
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,7 +99,19 @@ def make_app(hub: Hub) -> FastAPI:
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE)
 
     app.include_router(jobs_router(hub))
+    if hub.pages is None:
+        app.add_route("/", _no_pages(hub.ws_path), include_in_schema=False)
+    else:
+        hub.pages.add_to(app)
     return app
+
+
+def _no_pages(ws_path: str) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        where = f"jobs are at /api/jobs, the WebSocket is at {ws_path}, the contract at /openapi.json"
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"this hub serves no pages; {where}")
+
+    return answer
 
 
 def _readiness(hub: Hub) -> Readiness:

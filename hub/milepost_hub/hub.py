@@ -9,6 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import uvicorn
@@ -33,6 +34,7 @@ from milepost_hub.listing import Jobs, Listing, list_jobs
 from milepost_hub.metrics import Metrics
 from milepost_hub.origin import Origins
 from milepost_hub.pace import Pace
+from milepost_hub.pages import Pages
 from milepost_hub.replay import START, Replay, Wish
 from milepost_hub.ring import Ring, Rings
 from milepost_hub.settings import HubSettings
@@ -89,9 +91,22 @@ class Hub:
 
     ws_path = "/ws"
 
-    def __init__(self, settings: HubSettings, verifier: Verifier, listener: socket.socket | None = None) -> None:
-        """Make a hub that will listen on `settings.host` and `port`, or on a socket that is bound already."""
+    def __init__(
+        self,
+        settings: HubSettings,
+        verifier: Verifier,
+        listener: socket.socket | None = None,
+        pages: Path | None = None,
+    ) -> None:
+        """Make a hub that will listen on `settings.host` and `port`, or on a socket that is bound already.
+
+        pages: the folder that is served at `/`; without one the hub has no pages.
+
+        Raises:
+            ValueError: there is no such folder.
+        """
         self.settings = settings
+        self.pages = None if pages is None else Pages(pages)
         self.verifier = verifier
         self.origins = Origins(settings.allow_origins)
         # By uvicorn's own rule, which decides the same for HTTP.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from milepost_hub.connection import Connection
@@ -98,13 +99,18 @@ class LiveHub(Hub):
 
 @contextlib.asynccontextmanager
 async def live_hub(
-    *, kind: type[LiveHub] = LiveHub, verifier: Verifier | None = None, source: Source | None = None, **settings: object
+    *,
+    kind: type[LiveHub] = LiveHub,
+    verifier: Verifier | None = None,
+    source: Source | None = None,
+    pages: Path | None = None,
+    **settings: object,
 ) -> AsyncIterator[LiveHub]:
     """A hub with these settings, sending its clients away at once when left; then nothing of it is left over."""
     before = asyncio.all_tasks()
     figures = {"port": 0, "drain_seconds": 0, "write_wait": 2, **settings}
     async with KeySource(secrets=[SECRET]) as keys:
-        hub = kind(HubSettings.model_validate(figures), verifier or Verifier(keys))
+        hub = kind(HubSettings.model_validate(figures), verifier or Verifier(keys), pages=pages)
         async with hub:
             hub.source = source or Source()
             if isinstance(hub.source.log, MemoryLog):
