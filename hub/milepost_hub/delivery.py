@@ -18,7 +18,7 @@ class Delivery(NamedTuple):
     key: str | None = None
     """Of those with the same key a slow `latest` client gets the newest."""
     kind: str = "progress"
-    """An event's kind, or `snapshot`, `gap`, `summary`, `upstream`, `heartbeat`."""
+    """An event's kind, or `snapshot`, `gap`, `summary`, `listed`, `upstream`, `heartbeat`."""
     end: str | None = None
     final: bool = False
     """A run's end behind which nothing follows by itself."""

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from milepost_hub import message
+from milepost_hub.action import ALL_JOBS
 from milepost_hub.delivery import deliver
 from milepost_hub.errors import BadCursor, CursorGone, KeysNotReady, LogUnavailable, TokenError
 from milepost_hub.grant import Grant
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 _TEXT = {"type": "string"}
+_STREAMED = {"description": "Server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
 _COME_BACK = {"Retry-After": "2"}
 _NOT_YET = frozenset({"keys_unavailable", "token_not_yet_valid"})
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -117,6 +119,11 @@ def jobs_router(hub: Hub) -> APIRouter:
         after = json.dumps(_name(page[-1])) if more else "null"
         return _json(b'{"jobs":[%b],"next":%b}' % (b",".join(page), after.encode()))
 
+    @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses={200: _STREAMED})
+    async def stream_jobs(request: Request, grant: Grant = allowed) -> Response:
+        """Summaries of all jobs that the token allows, newest first, then of each that changes; it never ends."""
+        return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None))
+
     @router.get("/{job}", response_model=JobSnapshot)
     async def read_job(job: str, grant: Grant = allowed) -> Response:
         """What the job amounts to by now; 404 when nobody has heard of it."""
@@ -164,10 +171,7 @@ def jobs_router(hub: Hub) -> APIRouter:
         status_code=200,
         response_class=StreamResponse,
         responses={
-            200: {
-                "description": "Server-sent events",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
-            },
+            200: _STREAMED,
             204: {"description": "The job has ended and the cursor stands behind its end: do not come back"},
         },
     )
@@ -188,12 +192,13 @@ def jobs_router(hub: Hub) -> APIRouter:
         if over:
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
         wish = Wish(job, after, False, None, doubtful=over is None)
-        return _begin(hub, Stream(hub, grant, request.scope["state"][PROTOCOL]), grant, wish)
+        return _begin(hub, request, grant, wish)
 
     return router
 
 
-def _begin(hub: Hub, stream: Stream, grant: Grant, wish: Wish) -> Response:
+def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
+    stream = Stream(hub, grant, request.scope["state"][PROTOCOL])
     why = hub.join(stream)
     if why is None and (why := hub.enter(stream, grant.tenant)) is not None:
         stream.grant = None

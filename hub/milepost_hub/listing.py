@@ -67,6 +67,7 @@ class Listing:
             channel.subscribers[self._client] = True
         if in_effect and self._read is None:
             self._answer()
+            self._end(0)
             return
         for channel in self._channels:
             channel.lists(self._client, self)
@@ -83,8 +84,11 @@ class Listing:
         try:
             await self._host.in_effect(tenant)
             self._answer()
-            if self._read is not None:
-                await self._give(await patiently(self._host, self._read, self._answer))
+            listed = [] if self._read is None else await patiently(self._host, self._read, self._answer)
+            await self._give(listed)
+            # what has changed meanwhile belongs to the list, and may not have been written yet
+            self._host.flush()
+            self._end(len(listed))
             self._leave()
         except Exception:
             logger.exception("a list of jobs has failed")
@@ -99,6 +103,9 @@ class Listing:
             if rest:
                 self._client.give(Batch(self._channels[0], rest))
             await asyncio.sleep(0)
+
+    def _end(self, count: int) -> None:
+        self._client.tell(Delivery(text_frame(message.listed(count)), kind="listed"))
 
     def _leave(self) -> None:
         left = [channel.listed(self._client, self) for channel in self._channels]

@@ -52,6 +52,11 @@ def summary(fields: bytes) -> bytes:
     return b"%b%b}" % (SUMMARY_HEAD, fields[1:-1])
 
 
+def listed(count: int) -> bytes:
+    """Every summary of a list of so many jobs was sent."""
+    return json.dumps({"type": "listed", "jobId": ALL_JOBS, "count": count}, separators=(",", ":")).encode()
+
+
 def done(job: str) -> bytes:
     """Nothing follows: an SSE stream ends."""
     return _message("done", None, job)

@@ -137,7 +137,9 @@ class Stream:
         self._hold(server_sent(delivery), 1)
 
     def subscribed(self, topic: str, *, durable: bool, up: bool, id: MessageId) -> None:
-        """A stream has no answer but its events."""
+        """A stream has no answer but its events: that none arrive just now is one."""
+        if not up:
+            self.tell(Delivery(text_frame(message.upstream(up)), kind="upstream"))
 
     def ended(self, topic: str, cursor: str | None) -> None:
         """What was given last was the job's final end: say so, and end the stream."""

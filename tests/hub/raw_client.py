@@ -241,11 +241,13 @@ class RawClient:
         return (await self.rest())[1]
 
     async def subscribe(self, job: int | str, **more: object) -> dict[str, Any]:
-        """Subscribe, and return the answer; the snapshot that follows upon it is read, and checked to be one."""
+        """Subscribe, and return the answer; the snapshot, or the end of a list that nobody keeps, is read with it."""
         await self.send({"action": "subscribe", "jobId": job, **more})
         while (message := await self.message())["type"] not in {"subscribed", "error"}:
             pass
         if message["type"] == "subscribed" and job != "*" and "after" not in more:
             snapshot = await self.message()
             assert (snapshot["type"], snapshot["jobId"]) == ("job.snapshot", message["jobId"])
+        if message["type"] == "subscribed" and job == "*" and not message["durable"]:
+            assert await self.message() == {"type": "listed", "jobId": "*", "count": 0}
         return message

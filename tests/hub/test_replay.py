@@ -563,6 +563,7 @@ async def test_all_jobs_are_listed_newest_first_for_one_who_reads_slowly() -> No
         got = [await client.message() for _ in range(10_000)]
         assert [message["jobId"] for message in got] == list(range(9_999, -1, -1))
         assert {message["type"] for message in got} == {"job.summary"}
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 10_000}
         await eventually_async(lambda: hub.tasks == 0)
         client.close()
 
@@ -580,7 +581,29 @@ async def test_a_change_during_the_list_is_not_overwritten_by_what_was_listed() 
             got = [await client.message() for _ in range(5)]
             assert sorted(message["jobId"] for message in got) == [0, 1, 2, 3, 4]
             assert [message["status"] for message in got if message["jobId"] == 3] == ["completed"]
+            assert await client.message() == {"type": "listed", "jobId": "*", "count": 5}
             await eventually_async(lambda: hub.joining == 0)
+
+
+async def test_a_list_ends_behind_what_changed_meanwhile_and_was_not_flushed_yet() -> None:
+    """A change is owed when the list has been written: it is told before the list is said to be whole."""
+    async with logged_hub() as (hub, log):
+        log.store("acme", "1", {"message": "hi"})
+        log.answering = asyncio.Event()
+        async with await a_client(hub) as client:
+            assert (await client.subscribe("*"))["type"] == "subscribed"
+            await eventually_async(lambda: log.asked["jobs"] == 1)
+            log.answering.set()
+            hub.deliver_summary("acme", "1", b'{"jobId":1,"status":"completed"}')
+            got = [await client.message() for _ in range(2)]
+            assert [message["type"] for message in got] == ["job.summary", "listed"]
+            assert got[0]["status"] == "completed"
+
+
+async def test_an_empty_list_ends_too() -> None:
+    async with logged_hub() as (hub, _), await a_client(hub) as client:
+        await client.subscribe("*")
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 0}
 
 
 async def test_all_jobs_are_listed_again_when_the_source_is_back() -> None:
@@ -589,6 +612,7 @@ async def test_all_jobs_are_listed_again_when_the_source_is_back() -> None:
         log.store(*JOB, {"status": "running"})
         await client.subscribe("*")
         assert (await client.message())["status"] == "running"
+        assert (await client.message())["type"] == "listed"
         hub.source.up = False
         hub.upstream_changed()
         log.store(*JOB, {"status": "completed"})
@@ -596,6 +620,7 @@ async def test_all_jobs_are_listed_again_when_the_source_is_back() -> None:
         hub.upstream_changed()
         assert [(await client.message())["type"] for _ in range(2)] == ["upstream", "upstream"]
         assert (await client.message())["status"] == "completed"
+        assert (await client.message())["type"] == "listed"
         await eventually_async(lambda: hub.tasks == 0)
 
 
@@ -623,6 +648,7 @@ async def test_a_token_with_a_list_is_told_of_those_jobs_only() -> None:
         client = await RawClient.connect(hub.port, issue(SECRET, "acme", jobs=[1, 3]))
         await client.subscribe("*")
         assert [(await client.message())["jobId"] for _ in range(2)] == [3, 1]
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 2}
         known = Viewer(client, [])
         await eventually_async(lambda: hub.joining == 0)
         await known.read()

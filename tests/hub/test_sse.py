@@ -17,7 +17,7 @@ from milepost_hub.delivery import Delivery, server_sent
 from milepost_hub.frame import text_frame
 from milepost_hub.token import issue
 
-from tests.hub.live_hub import LiveHub, a_watcher, live_hub, logged_hub
+from tests.hub.live_hub import LiveHub, a_client, a_watcher, live_hub, logged_hub
 from tests.hub.memory_log import MemoryLog
 from tests.hub.raw_client import RawClient
 from tests.hub.signers import SECRET
@@ -29,12 +29,17 @@ JOB = ("acme", "1")
 
 @contextlib.asynccontextmanager
 async def opened(
-    hub: LiveHub, headers: Mapping[str, str] | None = None, *, token: str | None = None, **query: str
+    hub: LiveHub,
+    headers: Mapping[str, str] | None = None,
+    *,
+    token: str | None = None,
+    job: str = "1",
+    **query: str,
 ) -> AsyncIterator[Page]:
     query = {"token": token or issue(SECRET, "acme"), **query}
     async with (
         httpx.AsyncClient(base_url=hub.url, trust_env=False) as http,
-        http.stream("GET", "/api/jobs/1/stream", params=query, headers=headers) as response,
+        http.stream("GET", f"/api/jobs/{job}/stream", params=query, headers=headers) as response,
     ):
         yield Page(response)
 
@@ -328,3 +333,81 @@ def test_any_json_comes_back_as_it_was(payload: dict[str, Any], indent: int | st
         assert "\r" not in sent
         events = [event for line in sent.split("\n") if (event := reader.line(line)) is not None]
         assert [(event.name, event.id, json.loads(event.data)) for event in events] == [("log", "1-1", payload)]
+
+
+# -- all jobs ---------------------------------------------------------------------------------------------------------
+
+
+async def test_all_jobs_are_a_stream_of_summaries() -> None:
+    """Each job newest first, the list's end, then each change; the messages as on the WebSocket, without ids."""
+    async with logged_hub() as (hub, log):
+        for job in range(3):
+            log.store("acme", str(job), {"status": "completed"})
+        log.store("globex", "9", {"status": "running"})
+        async with await a_client(hub) as watcher:
+            await watcher.subscribe("*")
+            async with opened(hub, job="*") as page:
+                got = await page.events(4)
+                assert [event.name for event in got] == ["summary"] * 3 + ["listed"]
+                assert [event.message["jobId"] for event in got] == [2, 1, 0, "*"]
+                assert [event.message for event in got] == [await watcher.message() for _ in range(4)]
+                hub.deliver_summary("acme", "2", b'{"jobId":2,"status":"failed"}')
+                hub.deliver_summary("globex", "9", b'{"jobId":9,"status":"failed"}')
+                hub.deliver_summary("acme", "1", b'{"jobId":1,"status":"cancelled"}')
+                changes = await page.events(2)
+                assert [event.message for event in changes] == [await watcher.message() for _ in range(2)]
+                assert {event.name for event in changes} == {"summary"}
+                assert {event.id for event in got + changes} == {""}
+
+
+async def test_the_stream_of_all_jobs_is_told_of_nats_and_is_listed_anew() -> None:
+    async with logged_hub() as (hub, log):
+        log.store(*JOB, {"status": "running"})
+        async with opened(hub, job="*") as page:
+            assert [event.name for event in await page.events(2)] == ["summary", "listed"]
+            for up in (False, True):
+                hub.source.up = up
+                hub.upstream_changed()
+            assert [event.name for event in await page.events(4)] == ["upstream", "upstream", "summary", "listed"]
+
+
+async def test_the_stream_of_all_jobs_has_heartbeats_and_no_end() -> None:
+    async with logged_hub(heartbeat_interval=0.05) as (hub, log):
+        log.store(*JOB, {"status": "completed"})
+        async with opened(hub, job="*") as page:
+            assert [event.name for event in await page.events(4)] == ["summary", "listed", "heartbeat", "heartbeat"]
+        await eventually_async(lambda: hub.empty)
+
+
+async def test_without_a_log_the_stream_of_all_jobs_begins_with_none() -> None:
+    """As the WebSocket; jobs appear as they speak."""
+    async with live_hub() as hub, opened(hub, job="*") as page:
+        listed = await page.event()
+        assert (listed.name, listed.message["count"]) == ("listed", 0)
+        hub.deliver_summary("acme", "1", b'{"jobId":1}')
+        assert (await page.event()).message == {"type": "job.summary", "jobId": 1}
+
+
+async def test_all_jobs_are_those_of_the_token() -> None:
+    async with logged_hub() as (hub, log):
+        for job in range(4):
+            log.store("acme", str(job), {"status": "running"})
+        async with opened(hub, job="*", token=issue(SECRET, "acme", jobs=[1, 3])) as page:
+            assert [event.message["jobId"] for event in await page.events(3)] == [3, 1, "*"]
+            for name in (b"2", b"3"):
+                hub.deliver_summary("acme", name.decode(), b'{"jobId":%b}' % name)
+            assert (await page.event()).message["jobId"] == 3
+        async with opened(hub, job="*", token=issue(SECRET, "acme", scopes=["cancel"])) as page:
+            assert page.response.status_code == 403
+
+
+@pytest.mark.parametrize("job", ["1", "*"])
+async def test_a_stream_that_begins_while_nats_is_away_says_so(job: str) -> None:
+    """A WebSocket has it in `subscribed`."""
+    async with logged_hub() as (hub, log):
+        log.store(*JOB, {"status": "running"})
+        hub.source.up = False
+        hub.upstream_changed()
+        async with opened(hub, job=job) as page:
+            first = await page.event()
+            assert (first.name, first.message["status"]) == ("upstream", "down")
