@@ -1,0 +1,35 @@
+import { MilepostError } from "./errors.js";
+
+/**
+ * One request to the hub, with its token where no log of addresses has it. Rejects with MilepostError: `network` when
+ * there was no answer, else the hub's own problem.
+ * @param {typeof globalThis.fetch} fetch
+ * @param {string} url
+ * @param {string} token
+ * @param {{ method?: string, signal?: AbortSignal }} [options]
+ * @returns {Promise<Response>} a good one
+ */
+export async function request(fetch, url, token, { method, signal } = {}) {
+  const headers = { Authorization: `Bearer ${token}` };
+  /** @type {Response} */
+  let response;
+  try {
+    response = await fetch(url, { method, signal, headers, cache: "no-store", credentials: "omit" });
+  } catch {
+    throw new MilepostError(0, "network", "the hub cannot be reached");
+  }
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+/**
+ * @param {Response} response
+ * @returns {Promise<MilepostError>}
+ */
+async function problem(response) {
+  const { status, headers } = response;
+  const ours = headers.get("content-type")?.includes("problem+json");
+  const told = await response.json().catch(() => null);
+  const words = ours && typeof told?.detail === "string" ? told.detail : `the answer was HTTP ${status}`;
+  return new MilepostError(status, ours ? "problem" : "bad_answer", words);
+}
