@@ -1,0 +1,121 @@
+// The runs of a job: read from its log when there was more than one, or when asked for.
+
+import { elementOf, setAttribute } from "../client/view/element_of.js";
+import { Pill } from "../client/view/pill.js";
+import { JobState } from "../client/state.js";
+import { brief, clockTime, moment, timeOfDay } from "../client/view/text.js";
+
+/** @typedef {{run: number, status: string, startedAt: string | null, endedAt: string | null, error: string | null}} Run */
+
+/** Pages of the log that are read, and events of one. */
+const MOST_PAGES = 20;
+const LIMIT = 1_000;
+
+/** A button at first, then a list. */
+export class RunsView {
+  #job;
+  #token;
+  #now;
+  #read = 0;
+  #ask = elementOf("button", { type: "button" }, "Show runs");
+  #words = elementOf("p", { class: "quiet", role: "status" });
+  #list = elementOf("ol", { class: "runs" });
+  element = elementOf("div", {}, this.#list, this.#words, this.#ask);
+
+  /**
+   * @param {string} job
+   * @param {() => string | null} token
+   * @param {() => number} now the hub's time, ms
+   */
+  constructor(job, token, now) {
+    this.#job = job;
+    this.#token = token;
+    this.#now = now;
+    this.#ask.addEventListener("click", () => void this.read());
+  }
+
+  /** @param {number} run the current one; another than the last time makes the list be read anew */
+  show(run) {
+    if (run > 1 && run !== this.#read) void this.read(run);
+  }
+
+  /** @param {number} [run] */
+  async read(run = 1) {
+    this.#read = run;
+    this.#ask.hidden = true;
+    this.#words.replaceChildren("Reading the log…");
+    try {
+      const { runs, whole } = await this.#fetch();
+      this.#list.replaceChildren(...runs.reverse().map((each) => lineOf(each, this.#now())));
+      this.#words.replaceChildren(whole ? "" : "The log is longer than what was read.", runs.length === 0 ? "The log has no events." : "");
+    } catch (error) {
+      this.#words.replaceChildren(error instanceof Error ? error.message : String(error));
+      this.#ask.hidden = false;
+    }
+  }
+
+  async #fetch() {
+    const state = new JobState(this.#job, { logLines: 1 });
+    /** @type {Map<number, Run>} */
+    const runs = new Map();
+    let after = "start";
+    for (let page = 0; page < MOST_PAGES; page++) {
+      const answer = await this.#page(after);
+      for (const { payload, at } of answer.events) take(runs, state, payload, at ?? null);
+      if (!answer.more || answer.cursor === null) return { runs: [...runs.values()], whole: true };
+      after = answer.cursor;
+    }
+    return { runs: [...runs.values()], whole: false };
+  }
+
+  /**
+   * @param {string} after
+   * @returns {Promise<{events: {payload: unknown, at?: string}[], cursor: string | null, more: boolean}>}
+   */
+  async #page(after) {
+    const response = await fetch(`/api/jobs/${this.#job}/events?after=${encodeURIComponent(after)}&limit=${LIMIT}`, {
+      headers: { Authorization: `Bearer ${this.#token() ?? ""}` },
+    });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.detail ?? answer.title ?? `the hub answered ${response.status}`);
+    return answer;
+  }
+}
+
+/**
+ * @param {Map<number, Run>} runs
+ * @param {JobState} state
+ * @param {unknown} payload
+ * @param {string | null} at
+ */
+function take(runs, state, payload, at) {
+  const known = runs.get(state.run);
+  const verdict = state.apply(payload, at);
+  if (verdict === null || verdict === "late") return;
+  // the view is made anew for every event it is asked after: only where something about the run may have changed
+  if (verdict !== "end" && known !== undefined && known.run === state.run && known.startedAt !== null) return;
+  const { run, status, startedAt, endedAt, error } = state.view;
+  runs.set(run, { run, status, startedAt, endedAt, error: error?.message ?? null });
+}
+
+/**
+ * @param {Run} run
+ * @param {number} now
+ */
+function lineOf({ run, status, startedAt, endedAt, error }, now) {
+  const pill = new Pill();
+  pill.show(status);
+  const began = moment(startedAt);
+  const ended = moment(endedAt);
+  const took = began !== null && ended !== null ? `took ${clockTime(ended - began)}` : "";
+  const line = elementOf(
+    "li",
+    {},
+    elementOf("span", { class: "which" }, `Run ${run}`),
+    pill.element,
+    elementOf("span", { class: "quiet" }, [began === null ? "" : timeOfDay(began, now), took].filter(Boolean).join(", ")),
+  );
+  if (error) line.append(elementOf("span", { class: "said why cut", title: brief(error, 1_000) }, brief(error)));
+  setAttribute(line, "data-state", status);
+  return line;
+}

@@ -1,0 +1,94 @@
+// When each node ran, on one scale.
+
+import { elementOf, setAttribute, setStyle, setText } from "../client/view/element_of.js";
+import { clockTime, moment, roughly } from "../client/view/text.js";
+
+/** @typedef {import("../client/view/steps.js").Step} Step */
+
+/** Rows drawn at most; the list of nodes has them all. */
+const MOST = 200;
+
+/** One bar for each node, from its first event to its end; one that runs reaches to the hub's now. */
+export class Timeline {
+  #list = elementOf("ol", { class: "timeline" });
+  #from = elementOf("span", {});
+  #to = elementOf("span", { class: "clock" });
+  /** @type {Map<string | number, Row>} */
+  #rows = new Map();
+  element = elementOf("div", {}, this.#list, elementOf("div", { class: "scale quiet", "aria-hidden": "true" }, this.#from, this.#to));
+
+  /**
+   * @param {readonly Step[]} steps
+   * @param {number} now the hub's time, ms
+   * @param {number | null} end of the job
+   */
+  show(steps, now, end) {
+    const shown = steps.slice(0, MOST);
+    const spans = shown.map((step) => spanOf(step, end ?? now));
+    const began = spans.reduce((least, span) => Math.min(least, span?.from ?? Infinity), Infinity);
+    const last = spans.reduce((most, span) => Math.max(most, span?.to ?? 0), 0);
+    const whole = Math.max(last - began, 1);
+    if (shown.length < this.#rows.size) this.#clear();
+    shown.forEach((step, index) => this.#rowOf(step).show(step, spans[index], began, whole));
+    setText(this.#from, Number.isFinite(began) ? "0:00" : "");
+    setText(this.#to, Number.isFinite(began) ? clockTime(whole) : "");
+  }
+
+  #clear() {
+    this.#rows.clear();
+    this.#list.replaceChildren();
+  }
+
+  /** @param {Step} step */
+  #rowOf(step) {
+    let row = this.#rows.get(step.id);
+    if (row === undefined) {
+      this.#rows.set(step.id, (row = new Row()));
+      this.#list.append(row.element);
+    }
+    return row;
+  }
+}
+
+/**
+ * @param {Step} step
+ * @param {number} until
+ * @returns {{from: number, to: number} | null}
+ */
+function spanOf({ node, state }, until) {
+  const from = moment(node?.startedAt);
+  if (from === null) return null;
+  const to = moment(node?.endedAt) ?? (state === "running" ? until : moment(node?.at)) ?? from;
+  return { from, to: Math.max(from, to) };
+}
+
+/** One node. */
+class Row {
+  #name = elementOf("span", { class: "name said cut" });
+  #bar = elementOf("span", { class: "stretch" });
+  #took = elementOf("span", { class: "took clock" });
+  element = elementOf("li", {}, this.#name, elementOf("span", { class: "lane" }, this.#bar, this.#took));
+
+  /**
+   * @param {Step} step
+   * @param {{from: number, to: number} | null} span
+   * @param {number} began of the first node
+   * @param {number} whole of all
+   */
+  show({ name, state }, span, began, whole) {
+    setText(this.#name, name);
+    setAttribute(this.element, "data-state", state);
+    setAttribute(this.#bar, "hidden", span === null);
+    setText(this.#took, span === null ? "" : roughly(span.to - span.from));
+    if (span === null) return;
+    const left = (span.from - began) / whole;
+    const width = (span.to - span.from) / whole;
+    setStyle(this.#bar, "left", `${(left * 100).toFixed(2)}%`);
+    setStyle(this.#bar, "width", `${(width * 100).toFixed(2)}%`);
+    // the words stand behind the bar, or in front of it where there is no room
+    const isRight = left + width > 0.8;
+    setStyle(this.#took, "left", isRight ? "auto" : `${((left + width) * 100).toFixed(2)}%`);
+    setStyle(this.#took, "right", isRight ? `${((1 - left) * 100).toFixed(2)}%` : "auto");
+    setAttribute(this.#took, "data-inside", isRight && left < 0.2);
+  }
+}
