@@ -132,7 +132,7 @@ def _token(secret: str) -> str:
     from milepost_hub.token import issue
 
     try:
-        return issue(secret, _TENANT, ttl=12 * 3600, subject="milepost demo")
+        return issue(secret, _TENANT, ttl=12 * 3600, subject="milepost demo", scopes=["watch", "cancel"])
     except ValueError as error:
         raise errors.UsageError(f"--jwt-secret (or MILEPOST_JWT_SECRET): {error}") from error
 
@@ -256,7 +256,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _job_environment(stage: Stage, job: str) -> dict[str, str]:
     # whatever the environment says of another NATS, or another job, is not meant for this one
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "MILEPOST_"))}
-    return {**kept, "NATS_URL": stage.nats, "MILEPOST_TENANT": _TENANT, "MILEPOST_JOB": job}
+    # each job has an id of its own, and so its first run
+    return {**kept, "NATS_URL": stage.nats, "MILEPOST_TENANT": _TENANT, "MILEPOST_JOB": job, "MILEPOST_RUN": "1"}
 
 
 def _log_file(stage: Stage, job: str) -> Path:
@@ -273,7 +274,11 @@ def _show_stage(stage: Stage) -> None:
     typer.echo(
         f"""Milepost serves {stage.hub}, from NATS at {stage.nats}
 
-  A token of tenant {_TENANT}, good for 12 hours:
+  In a browser, all jobs:
+    {hub_url.dashboard_url(stage.hub, stage.token)}
+  The page of the first one:
+    {hub_url.dashboard_url(stage.hub, stage.token, "1")}
+  The token in it, of tenant {_TENANT}, good for 12 hours:
     export MILEPOST_URL={stage.hub} MILEPOST_TOKEN={stage.token}
   The same job in another terminal, or raw:
     milepost watch 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from milepost.errors import UsageError
 
@@ -27,6 +27,14 @@ def websocket_url(url: str) -> str:
     """Where the hub's WebSocket is. UsageError when `url` is no URL."""
     scheme, netloc, path = _parts(url)
     return urlunsplit((_SCHEMES[scheme][1], netloc, f"{path}/ws", "", ""))
+
+
+def dashboard_url(url: str, token: str, job: str | None = None) -> str:
+    """A link that opens the dashboard with a token, at a job's page if one is given. UsageError when `url` is no URL.
+
+    The token is in the fragment: a browser sends that to nobody, so it is in no log.
+    """
+    return f"{http_url(url)}/#{urlencode({'token': token} if job is None else {'token': token, 'job': job})}"
 
 
 def _parts(url: str) -> tuple[str, str, str]:

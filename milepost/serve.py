@@ -144,7 +144,7 @@ def serve(
         access = _with_access(bridge, nats)
         settings = ServeSettings(hub, access, nats, verification, log_level, log_format, pages, watchdog)
         listener = stack.enter_context(listen(hub.host, hub.port))
-        announcement = _announcement(listener, nats, workers)
+        announcement = _announcement(listener, nats, workers, pages=pages)
         if workers == 1:
             run(settings, listener, ready=lambda: announce(announcement))
         else:
@@ -207,14 +207,18 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _announcement(listener: socket.socket, nats: NatsAccess, workers: int) -> str:
+def _announcement(listener: socket.socket, nats: NatsAccess, workers: int, *, pages: bool) -> str:
     several = f", {workers} workers" if workers > 1 else ""
-    return f"Milepost serves {url_of(listener)} from NATS at {nats.shown}{several}"
+    url = url_of(listener)
+    told = f"Milepost serves {url} from NATS at {nats.shown}{several}"
+    if not pages:
+        return told
+    return f"{told}\nThe dashboard is at {url}/ and a link into it: milepost token --link --url {url} --tenant …"
 
 
-def announce(line: str) -> None:
-    """One line on standard output, at once."""
-    sys.stdout.write(f"{line}\n")
+def announce(lines: str) -> None:
+    """On standard output, at once."""
+    sys.stdout.write(f"{lines}\n")
     sys.stdout.flush()
 
 

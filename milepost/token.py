@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from milepost import duration
+from milepost import duration, hub_url
 from milepost.errors import UsageError
 from milepost.verification import NO_KEY
 
@@ -55,6 +55,18 @@ def token(
         typer.Option("--jwt-audience", envvar="MILEPOST_JWT_AUDIENCE", help="The hub's name (aud)."),
     ] = None,
     secret: Secret = None,
+    link: Annotated[
+        bool,
+        typer.Option(
+            "--link/--no-link",
+            envvar="MILEPOST_TOKEN_LINK",
+            help="Print a link that opens the dashboard with the token; with one --job, that job's page.",
+        ),
+    ] = False,
+    url: Annotated[
+        str,
+        typer.Option("--url", envvar="MILEPOST_URL", help="The hub's address, for --link."),
+    ] = hub_url.DEFAULT,
 ) -> None:
     """Make a token for a client; prints it, and nothing else, on standard output."""
     from milepost_hub.token import issue
@@ -74,7 +86,8 @@ def token(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    typer.echo(made)
+    only = job[0] if job and len(job) == 1 else None
+    typer.echo(hub_url.dashboard_url(url, made, only) if link else made)
 
 
 def _job_id(name: str) -> int | str:

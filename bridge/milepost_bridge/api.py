@@ -106,8 +106,7 @@ class Api:
     ) -> None:
         self._hears = hears
         self._on_heard = on_heard
-        self._tick = settings.request_timeout / _TICKS
-        self._timeout = settings.request_timeout
+        self._patience = settings.request_timeout
         self._on_change = on_change
         purpose = "the log" if hears is None else "the log and beats"
         self._connection = Connection(servers, settings, self._on_message, self._changed, complaints, purpose=purpose)
@@ -168,6 +167,19 @@ class Api:
         payload = json.dumps(request).encode()
         return await self._ask(f"$JS.API.DIRECT.GET.{stream}", payload, _Reading(many=many).take)
 
+    async def ask(self, subject: str, payload: bytes, patience: float) -> bytes:
+        """Put a question to a program that is no server, and return what it answers.
+
+        Args:
+            subject: where it listens.
+            payload: the question.
+            patience: seconds that its answer is waited for.
+
+        Raises:
+            Unavailable: `nobody` when nobody listens there, else no answer came, or there is no connection.
+        """
+        return await self._ask(subject, payload, _take_plain, patience=patience)
+
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Ack:
         """Store a message; returns when a stream has it.
 
@@ -176,7 +188,7 @@ class Api:
             Unavailable: no stream takes this subject, too.
             ValueError: it cannot be written as a message, or the server takes none that large.
         """
-        answer = await self._ask(subject, payload, _take_json, headers)
+        answer = await self._ask(subject, payload, _take_json, headers=headers)
         try:
             return Ack(str(answer["stream"]), int(answer["seq"]), bool(answer.get("duplicate")))
         except (KeyError, TypeError, ValueError):
@@ -247,23 +259,26 @@ class Api:
         subject: str | None,
         payload: bytes,
         take: _Take[T],
+        *,
         headers: Mapping[str, str] | None = None,
         consumer: bytes | None = None,
+        patience: float | None = None,
     ) -> T:
         """Ask, and give what is answered to `take` until it says what that amounts to. None: ask ourselves."""
         call = _Call(take)
         inbox = f"{self._inbox}.{next(self._numbers)}"
         subject = subject or inbox
+        patience = self._patience if patience is None else patience
         with self._listening(call, inbox.encode(), consumer):
             if not self.up or not self._send(subject, payload, inbox, headers):
                 raise Unavailable("no connection to NATS")
             silent = 0
             while not call.done.done():
                 heard = call.answers
-                await asyncio.wait([call.done], timeout=self._tick)
+                await asyncio.wait([call.done], timeout=patience / _TICKS)
                 silent = 0 if call.answers != heard else silent + 1
                 if silent == _TICKS:
-                    raise Unavailable(f"no answer from {subject} within {self._timeout:g} s")
+                    raise Unavailable(f"no answer from {subject} within {patience:g} s")
             return call.done.result()
 
     def _send(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
@@ -431,6 +446,13 @@ def _consumer(reply: bytes) -> bytes:
 def _delivery_words(reply: bytes) -> list[bytes]:
     words = reply[len(_DELIVERY) :].split(b".")
     return words[2:] if len(words) > _DELIVERY_WORDS else words
+
+
+def _take_plain(subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> bytes:
+    # A program may write what status it likes, and passes for one that does not listen: that is its own affair.
+    if (status := header.status(headers)) is not None:
+        raise _refusal(status, headers)
+    return payload
 
 
 def _take_json(subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> dict[str, Any]:

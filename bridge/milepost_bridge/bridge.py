@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
 
+from milepost_hub.errors import HubError, JobSilent, UpstreamDown
 from milepost_hub.job_log import JobLog
 from milepost_hub.upstream import Interest
-from milepost_reporter.names import check_tenant, is_name
+from milepost_reporter.names import check_job, check_tenant, is_name
+from milepost_reporter.subject import control
 
 from milepost_bridge.complaints import Complaints
 from milepost_bridge.connection import Connection
-from milepost_bridge.errors import BridgeError
+from milepost_bridge.errors import BridgeError, Unavailable
 from milepost_bridge.feed import Live, read_live
 from milepost_bridge.intake import Intake, Taken
 from milepost_bridge.listing import Listed
@@ -32,6 +34,8 @@ _SWEEPS_IN_MEMORY: Final = 4
 """A sweep this often within the shortest time that it has to notice."""
 _LOADED_AT_ONCE: Final = 8
 """Jobs whose state is read at the same time for their summaries."""
+_ASK_AGAIN: Final = 0.5
+"""Seconds until a job's program is asked again where nobody listened."""
 _LOAD_AGAIN: Final = 0.5
 """Seconds until a log that does not answer is asked again."""
 
@@ -56,6 +60,7 @@ class Bridge:
         self._hub = hub
         self._tenant = None if tenant is None else check_tenant(tenant)
         self._linger = settings.linger
+        self._control_timeout = settings.control_timeout
         self._complaints = Complaints(_logger)
         self._summarised: set[str] = set()
         self._intake = Intake(settings, hub.wants, self._summarised, self._complaints)
@@ -170,6 +175,23 @@ class Bridge:
         if interest is Interest.SUMMARIES:
             self._summarised.add(tenant)
         return self._want(tenant)
+
+    async def ask(self, tenant: str, job: str, request: bytes) -> bytes:
+        """Put a request to a job's own program; see `milepost_hub.upstream.Upstream`."""
+        if not self._serves(tenant):
+            raise JobSilent("this hub does not serve its tenant")
+        subject = control(tenant, check_job(job))
+        try:
+            try:
+                return await self._log.api.ask(subject, request, self._control_timeout)
+            except Unavailable as error:
+                if not error.nobody:
+                    raise
+            # A program that has just begun, or comes back after an outage, is known to all servers a moment later.
+            await asyncio.sleep(_ASK_AGAIN)
+            return await self._log.api.ask(subject, request, self._control_timeout)
+        except BridgeError as error:
+            raise _not_answered(error, up=self._log.api.up) from error
 
     def _want(self, tenant: str) -> asyncio.Future[None] | None:
         if self._stored is None:
@@ -383,6 +405,14 @@ class _Watch:
         if self.lowering is not None:
             self.lowering.cancel()
             self.lowering = None
+
+
+def _not_answered(error: BridgeError, *, up: bool) -> HubError:
+    if not up:
+        return UpstreamDown(str(error))
+    if isinstance(error, Unavailable):
+        return JobSilent("nobody listens there" if error.nobody else "it does not answer")
+    return JobSilent("its answer is none")
 
 
 def _everything_of(tenant: str, *, stored: bool) -> str:

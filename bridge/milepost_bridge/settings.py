@@ -50,6 +50,9 @@ class BridgeSettings(BaseModel):
     request_timeout: float = Field(default=5.0, gt=0)
     """The longest silence of JetStream that is waited for, when it was asked for something."""
 
+    control_timeout: float = Field(default=5.0, gt=0)
+    """The longest wait for a job's program to answer a request, such as to cancel it."""
+
     log: bool = True
     """Keep a log of every job in JetStream, wherever the server has it. Without, events are shown live only."""
     log_max_age: float = Field(default=7 * 86_400.0, ge=1)

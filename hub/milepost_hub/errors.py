@@ -8,6 +8,8 @@
     * BadCursor: this is no cursor
     * CursorGone: the log has not what a cursor stands for
     * LogUnavailable: the log cannot be read just now
+    * JobSilent: the job's own program does not answer
+    * UpstreamDown: it cannot be asked just now
 
 Codes are stable and for programs; messages are sentences a person can act on, and never repeat the token.
 """
@@ -80,3 +82,11 @@ class CursorGone(HubError):  # noqa: N818 - what retention and new streams do, n
 
 class LogUnavailable(HubError):  # noqa: N818 - a state that passes
     """The log cannot be read just now; ask again a little later."""
+
+
+class JobSilent(HubError):  # noqa: N818 - a way a job may be, not a fault
+    """The job's own program was asked, and does not answer; the message is a sentence for the client that says why."""
+
+
+class UpstreamDown(HubError):  # noqa: N818 - a state that passes
+    """The source of events is out of reach, and jobs behind it; ask again a little later."""

@@ -29,4 +29,8 @@ class Grant:
 
     def may_watch(self, job: str) -> bool:
         """Whether this client may see that job of its tenant."""
-        return self.allows("watch") and (self.jobs is None or job in self.jobs)
+        return self.may("watch", job)
+
+    def may(self, scope: str, job: str) -> bool:
+        """Whether the token carries this scope, and is good for that job of its tenant."""
+        return self.allows(scope) and (self.jobs is None or job in self.jobs)

@@ -24,6 +24,7 @@ from milepost_hub.client import Client
 from milepost_hub.close import CloseCode
 from milepost_hub.connection import Connection
 from milepost_hub.delivery import Delivery
+from milepost_hub.errors import UpstreamDown
 from milepost_hub.event import Event
 from milepost_hub.fanout import Fanout
 from milepost_hub.frame import text_frame
@@ -120,6 +121,8 @@ class Hub:
         """Messages of clients."""
         self.counts: dict[str, int] = Counter()
         """Where what joining clients were given came from: see `_export`."""
+        self.cancels: dict[str, int] = Counter()
+        """What became of requests to cancel a job, by outcome."""
         self.gaps: dict[str, int] = {}
         """Gaps told to clients, by reason."""
         # Looked up once: a bound method is an object, and each watched job would keep one.
@@ -360,6 +363,12 @@ class Hub:
         """Whether events arrive just now."""
         return self._upstream is not None and self._upstream.up
 
+    async def ask(self, tenant: str, job: str, request: bytes) -> bytes:
+        """Put a request to a job's own program; see `Upstream.ask`, which says what it raises."""
+        if self._upstream is None:
+            raise UpstreamDown("the hub has no source of events")
+        return await self._upstream.ask(tenant, job, request)
+
     @property
     def trouble(self) -> str | None:
         """Why the source of events cannot do all it should; None when it can."""
@@ -585,6 +594,7 @@ class Hub:
             lambda: {source: self.counts[source] for source in ("read", "shared", "ring", "cached")},
         )
         count("milepost_hub_gaps", "Gaps told to clients.", "reason", lambda: self.gaps)
+        count("milepost_hub_cancels", "Requests to cancel a job.", "outcome", lambda: self.cancels)
         gauge("milepost_hub_ring_bytes", "Bytes held of jobs' last events.", lambda: self._rings.size)
         gauge(
             "milepost_hub_sse_streams",

@@ -1,4 +1,4 @@
-"""The HTTP routes of jobs: their list, a snapshot, events by polling, events as a stream."""
+"""The HTTP routes of jobs: their list, a snapshot, events by polling, events as a stream; and cancelling one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +16,15 @@ from starlette.exceptions import HTTPException
 from milepost_hub import message
 from milepost_hub.action import ALL_JOBS
 from milepost_hub.delivery import deliver
-from milepost_hub.errors import BadCursor, CursorGone, KeysNotReady, LogUnavailable, TokenError
+from milepost_hub.errors import (
+    BadCursor,
+    CursorGone,
+    JobSilent,
+    KeysNotReady,
+    LogUnavailable,
+    TokenError,
+    UpstreamDown,
+)
 from milepost_hub.grant import Grant
 from milepost_hub.history import is_over
 from milepost_hub.http_protocol import PROTOCOL
@@ -34,6 +42,8 @@ _STREAMED = {"description": "Server-sent events", "content": {"text/event-stream
 _COME_BACK = {"Retry-After": "2"}
 _NOT_YET = frozenset({"keys_unavailable", "token_not_yet_valid"})
 _NO_STORE = {"Cache-Control": "no-store"}
+_CANCEL = b'{"action":"cancel"}'
+_LONGEST_REASON = 1000
 
 
 class JobSummary(BaseModel):
@@ -76,6 +86,13 @@ class EventPage(BaseModel):
     more: bool
 
 
+class JobCancelling(BaseModel):
+    """The job's program has taken the request; the job's own events tell what comes of it."""
+
+    jobId: int | str  # noqa: N815
+    status: Literal["cancelling"] = "cancelling"
+
+
 class _Summary(NamedTuple):
     """What a list is searched by."""
 
@@ -98,7 +115,14 @@ def _summary(fields: bytes) -> _Summary:
 def jobs_router(hub: Hub) -> APIRouter:
     """The routes, for one hub."""
     router = APIRouter(prefix="/api/jobs")
-    allowed = Depends(_Allowed(hub))
+    allowed = Depends(_Allowed(hub, "watch", "watching"))
+    _add_reading(router, hub, allowed)
+    _add_streams(router, hub, allowed)
+    _add_cancelling(router, hub, Depends(_Allowed(hub, "cancel", "cancelling")))
+    return router
+
+
+def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401 - as FastAPI types `Depends`
 
     @router.get("", response_model=JobPage)
     async def list_jobs(
@@ -119,15 +143,10 @@ def jobs_router(hub: Hub) -> APIRouter:
         after = json.dumps(_name(page[-1])) if more else "null"
         return _json(b'{"jobs":[%b],"next":%b}' % (b",".join(page), after.encode()))
 
-    @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses={200: _STREAMED})
-    async def stream_jobs(request: Request, grant: Grant = allowed) -> Response:
-        """Summaries of all jobs that the token allows, newest first, then of each that changes; it never ends."""
-        return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None))
-
     @router.get("/{job}", response_model=JobSnapshot)
     async def read_job(job: str, grant: Grant = allowed) -> Response:
         """What the job amounts to by now; 404 when nobody has heard of it."""
-        job = _watched(grant, job)
+        job = _named(grant, "watch", job)
         snapshot = await _snapshot(hub, grant.tenant, job)
         if not snapshot.known:
             raise _unknown(job)
@@ -145,7 +164,7 @@ def jobs_router(hub: Hub) -> APIRouter:
 
         Where events are no longer stored, a `job.gap` and a `job.snapshot` are among the messages.
         """
-        job = _watched(grant, job)
+        job = _named(grant, "watch", job)
         if after is None:
             return _events(*await _state(hub, grant.tenant, job, None))
         log = _log(hub)
@@ -166,6 +185,13 @@ def jobs_router(hub: Hub) -> APIRouter:
         messages = [deliver(head, event).message for event in events]
         return _events(messages, events[-1].cursor if events else after, more=more)
 
+
+def _add_streams(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401
+    @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses={200: _STREAMED})
+    async def stream_jobs(request: Request, grant: Grant = allowed) -> Response:
+        """Summaries of all jobs that the token allows, newest first, then of each that changes; it never ends."""
+        return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None))
+
     @router.get(
         "/{job}/stream",
         status_code=200,
@@ -183,7 +209,7 @@ def jobs_router(hub: Hub) -> APIRouter:
         grant: Grant = allowed,
     ) -> Response:
         """A job's events as they come: a snapshot first, or what comes behind a cursor; until its final end."""
-        job = _watched(grant, job)
+        job = _named(grant, "watch", job)
         after = last_event_id or after
         over: bool | None = False
         if hub.log is not None and after is not None:
@@ -194,7 +220,22 @@ def jobs_router(hub: Hub) -> APIRouter:
         wish = Wish(job, after, False, None, doubtful=over is None)
         return _begin(hub, request, grant, wish)
 
-    return router
+
+def _add_cancelling(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401
+    @router.delete("/{job}", status_code=HTTPStatus.ACCEPTED, response_model=JobCancelling)
+    async def cancel_job(job: str, grant: Grant = allowed) -> Response:
+        """Ask the job's program to stop: 202 when it says that it will, 409 when it has ended, refuses or is silent."""
+        job = _named(grant, "cancel", job)
+        if hub.log is not None:
+            snapshot = await _snapshot(hub, grant.tenant, job)
+            if not snapshot.known:
+                raise _unknown(job)
+            if snapshot.final:
+                hub.cancels["ended"] += 1
+                raise HTTPException(HTTPStatus.CONFLICT, f"job {job} has ended")
+        await _cancel(hub, grant.tenant, job)
+        answer = b'{"jobId":%b,"status":"cancelling"}' % write_job_id(job)
+        return Response(answer, HTTPStatus.ACCEPTED, _NO_STORE, _JSON)
 
 
 def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
@@ -212,8 +253,10 @@ def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
 class _Allowed:
     """Who asks, by their token: in the header `Authorization`, or as `?token=`."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, scope: str, what: str) -> None:
         self._hub = hub
+        self._scope = scope
+        self._what = what
 
     async def __call__(
         self,
@@ -222,8 +265,8 @@ class _Allowed:
     ) -> Grant:
         scheme, _, bearer = (authorization or "").partition(" ")
         grant = await self._verify(bearer.strip() if scheme.lower() == "bearer" else token)
-        if not grant.allows("watch"):
-            raise HTTPException(HTTPStatus.FORBIDDEN, "the token's scope does not allow watching")
+        if not grant.allows(self._scope):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"the token's scope does not allow {self._what}")
         return grant
 
     async def _verify(self, token: str) -> Grant:
@@ -242,14 +285,41 @@ class _Allowed:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, error.message, headers) from error
 
 
-def _watched(grant: Grant, job: str) -> str:
+def _named(grant: Grant, scope: str, job: str) -> str:
     try:
         job = read_job_id(job)
     except ValueError as error:
         raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
-    if not grant.may_watch(job):
-        raise HTTPException(HTTPStatus.FORBIDDEN, "the token does not allow watching this job")
+    if not grant.may(scope, job):
+        raise HTTPException(HTTPStatus.FORBIDDEN, "the token is not good for this job")
     return job
+
+
+async def _cancel(hub: Hub, tenant: str, job: str) -> None:
+    """Have the job's program agree to stop; else say why it does not."""
+    try:
+        answer = await hub.ask(tenant, job, _CANCEL)
+    except JobSilent as error:
+        hub.cancels["silent"] += 1
+        raise HTTPException(HTTPStatus.CONFLICT, f"job {job} cannot be cancelled: {error}") from error
+    except UpstreamDown as error:
+        hub.cancels["unavailable"] += 1
+        why = "NATS is out of reach, and so is the job; try again a little later"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK) from error
+    told = _read_answer(answer)
+    if told.get("ok") is not True:
+        hub.cancels["refused"] += 1
+        why = str(told.get("message") or "it gave no reason")[:_LONGEST_REASON]
+        raise HTTPException(HTTPStatus.CONFLICT, f"job {job} will not be cancelled: {why}")
+    hub.cancels["accepted"] += 1
+
+
+def _read_answer(answer: bytes) -> dict[str, Any]:
+    try:
+        told = from_json(answer)
+    except ValueError:
+        return {"message": "its answer is no JSON"}
+    return told if isinstance(told, dict) else {"message": "its answer is no JSON object"}
 
 
 def _log(hub: Hub) -> JobLog:

@@ -46,3 +46,12 @@ class Upstream(Protocol):
             done at once (the client is told `upstream: down`). The future carries no error.
         """
         ...
+
+    async def ask(self, tenant: str, job: str, request: bytes) -> bytes:
+        """Put a request, a JSON object, to the job's own program; its answer as it came.
+
+        Raises:
+            JobSilent: nobody listens there, or it does not answer in time.
+            UpstreamDown: it cannot be asked just now.
+        """
+        ...

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost_hub.connection import Connection
+from milepost_hub.errors import HubError, JobSilent
 from milepost_hub.event import Event
 from milepost_hub.grant import Grant
 from milepost_hub.hub import Hub
@@ -39,6 +40,9 @@ class Source:
         self.log = log
         self.trouble: str | None = None
         self.told: list[tuple[str, Interest]] = []
+        self.answer: bytes | HubError = JobSilent("nobody listens there")
+        """What a job's program says to any request."""
+        self.asked: list[tuple[str, str, bytes]] = []
         self.pending: asyncio.Future[None] | None = None
         """What the next interest has to wait for."""
 
@@ -46,6 +50,13 @@ class Source:
         """Remember it."""
         self.told.append((tenant, interest))
         return self.pending
+
+    async def ask(self, tenant: str, job: str, request: bytes) -> bytes:
+        """Answer as the test has set it."""
+        self.asked.append((tenant, job, request))
+        if isinstance(self.answer, HubError):
+            raise self.answer
+        return self.answer
 
 
 class LiveHub(Hub):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from milepost_hub.errors import HubError, JobSilent, UpstreamDown
 from milepost_hub.token import issue
 
 from tests.hub.live_hub import LiveHub, Source, live_hub
@@ -194,3 +195,87 @@ async def test_what_is_no_cursor_is_a_bad_request(path: str) -> None:
 async def test_a_limit_out_of_range_is_refused(query: str) -> None:
     async with api() as (http, _, _hub):
         assert (await http.get(f"/api/jobs?{query}")).status_code == 422
+
+
+# -- cancelling -------------------------------------------------------------------------------------------------------
+
+CANCELLER = issue(SECRET, "acme", scopes=["cancel"])
+
+
+async def test_a_job_is_asked_to_stop() -> None:
+    """202 with what it says; asked in its own tenant, by a token that need not watch."""
+    async with api(CANCELLER) as (http, log, hub):
+        a_job(log, 7)
+        hub.source.answer = b'{"ok":true}'
+        response = await http.delete("/api/jobs/7")
+        assert (response.status_code, response.json()) == (202, {"jobId": 7, "status": "cancelling"})
+        assert response.headers["cache-control"] == "no-store"
+        assert hub.source.asked == [("acme", "7", b'{"action":"cancel"}')]
+        assert b'milepost_hub_cancels_total{outcome="accepted"} 1.0' in hub.metrics.exposition()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words", "outcome"),
+    [
+        (JobSilent("nobody listens there"), 409, "nobody listens there", "silent"),
+        (UpstreamDown("no connection"), 503, "NATS is out of reach", "unavailable"),
+        (b'{"ok":false,"message":"it is too late"}', 409, "it is too late", "refused"),
+        (b'{"ok":"true"}', 409, "it gave no reason", "refused"),
+        (b"[true]", 409, "no JSON object", "refused"),
+        (b"\xff", 409, "no JSON", "refused"),
+        (b"", 409, "no JSON", "refused"),
+    ],
+)
+async def test_a_job_that_does_not_agree_is_told_in_words(
+    answer: bytes | HubError, status: int, words: str, outcome: str
+) -> None:
+    async with api(CANCELLER) as (http, log, hub):
+        a_job(log, 7)
+        hub.source.answer = answer
+        response = await http.delete("/api/jobs/7")
+        assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
+        assert words in response.json()["detail"]
+        assert f'milepost_hub_cancels_total{{outcome="{outcome}"}} 1.0'.encode() in hub.metrics.exposition()
+
+
+async def test_only_a_job_that_goes_on_is_asked() -> None:
+    """404 for one nobody has heard of, 409 for one that has ended; one that will be tried again is asked."""
+    async with api(CANCELLER) as (http, log, hub):
+        hub.source.answer = b'{"ok":true}'
+        a_job(log, 1, "completed")
+        log.store("acme", "2", {"status": "failed", "willRetry": True})
+        a_job(log, 3, tenant="globex")
+        for job, status in {"1": 409, "2": 202, "3": 404, "a.b": 404, "*": 404, "%2A": 404}.items():
+            assert (await http.delete(f"/api/jobs/{job}")).status_code == status, job
+        assert [job for _, job, _ in hub.source.asked] == ["2"]
+        log.unavailable = True
+        assert (await http.delete("/api/jobs/2")).status_code == 503
+
+
+async def test_without_a_log_the_job_itself_is_asked() -> None:
+    """Nobody else knows whether there is one."""
+    async with live_hub() as hub:
+        headers = {"Authorization": f"Bearer {CANCELLER}"}
+        async with httpx.AsyncClient(base_url=hub.url, trust_env=False, headers=headers) as http:
+            assert (await http.delete("/api/jobs/7")).status_code == 409
+            hub.source.answer = b'{"ok":true}'
+            assert (await http.delete("/api/jobs/7")).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        (issue(SECRET, "acme"), 403),
+        (issue(SECRET, "acme", scopes=["watch", "submit"]), 403),
+        (issue(SECRET, "acme", scopes=["cancel"], jobs=[8]), 403),
+        (issue(SECRET, "acme", scopes=["cancel"], jobs=[7]), 202),
+        (issue(SECRET, "globex", scopes=["cancel"]), 404),
+        ("nonsense", 401),
+    ],
+)
+async def test_cancelling_needs_a_token_for_it(token: str, status: int) -> None:
+    async with api(token) as (http, log, hub):
+        a_job(log, 7)
+        hub.source.answer = b'{"ok":true}'
+        assert (await http.delete("/api/jobs/7")).status_code == status
+        assert len(hub.source.asked) == (status == 202)

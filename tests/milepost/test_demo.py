@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import jwt
 import psutil
 import pytest
 from websockets.sync.client import connect
@@ -142,6 +143,25 @@ def test_on_a_terminal_there_are_bars_and_it_serves_on(terminal: Open) -> None:
         assert payload["name"] == "Names in the standard library"
     screen.press(b"\x03")
     assert screen.end() in (0, 130)
+
+
+def test_its_links_open_the_dashboard_and_its_job_is_in_its_first_run(terminal: Open) -> None:
+    """The token of the links watches and cancels; the job's page is that of the job that runs."""
+    screen = terminal("demo")
+    screen.until("nats sub")
+    plain = screen.text.replace("\r", "").replace("\n", "")
+    url, token = re.findall(r"(http://[\d.:]+)/#token=([\w.-]+)&job=1 ", plain)[0]
+    assert f"{url}/#token={token} " in plain
+    assert set(jwt.decode(token, options={"verify_signature": False})["scope"].split()) == {"watch", "cancel"}
+    with connect(f"{url.replace('http', 'ws')}/ws?token={token}") as client:
+        client.send('{"action":"subscribe","jobId":1}')
+        while "snapshot" not in (message := json.loads(client.recv(30))) or message["snapshot"]["run"] is None:
+            if message.get("payload", {}).get("kind") == "job":
+                message = message["payload"]
+                break
+        assert message.get("run", message.get("snapshot", {}).get("run")) == 1
+    screen.press(b"\x03")
+    screen.end()
 
 
 def test_sigterm_ends_everything_too(terminal: Open) -> None:

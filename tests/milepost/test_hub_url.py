@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milepost.errors import UsageError
-from milepost.hub_url import http_url, websocket_url
+from milepost.hub_url import dashboard_url, http_url, websocket_url
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,11 @@ def test_every_spelling_means_the_same_hub(given_url: str) -> None:
 def test_encryption_and_a_path_in_front_are_kept() -> None:
     assert websocket_url("https://example.org/progress") == "wss://example.org/progress/ws"
     assert http_url("wss://example.org/progress/ws") == "https://example.org/progress"
+
+
+def test_a_link_to_the_dashboard_has_the_token_where_browsers_keep_it() -> None:
+    assert dashboard_url("ws://host:8080/ws", "a.b-c_d") == "http://host:8080/#token=a.b-c_d"
+    assert dashboard_url("https://example.org/progress", "t", "42") == "https://example.org/progress/#token=t&job=42"
 
 
 def test_a_token_in_the_address_goes_nowhere() -> None:

@@ -149,10 +149,24 @@ async def test_the_log_is_json_off_a_terminal_and_shows_no_token(shared_nats: Na
             await client.get(f"{service.url}/healthz?token={service.token('x')}")
         service.process.interrupt()
         lines = service.process.rest()
-    records = [json.loads(line) for line in lines if not line.startswith("Milepost serves")]
+    records = [json.loads(line) for line in lines if not line.startswith(("Milepost serves", "The dashboard"))]
     assert any("/healthz" in record["message"] for record in records)
     assert not any("eyJ" in json.dumps(record) for record in records)
     assert all({"at", "level", "logger", "message"} <= set(record) for record in records)
+
+
+async def test_the_pages_are_served_and_said_to_be_unless_they_are_not_wanted(shared_nats: NatsServer) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with serving(shared_nats.url) as service:
+            assert f"{service.url}/" in service.process.until("The dashboard is at")
+            index = await client.get(f"{service.url}/")
+            assert (index.status_code, index.headers["content-type"]) == (200, "text/html; charset=utf-8")
+            assert "trusted-types" in index.headers["content-security-policy"]
+            assert (await client.get(f"{service.url}/client/milepost.js")).status_code == 200
+        with serving(shared_nats.url, "--no-pages") as service:
+            assert (await client.get(f"{service.url}/")).status_code == 404
+            service.process.interrupt()
+            assert not any("dashboard" in line for line in service.process.rest())
 
 
 async def test_the_metrics_tell_of_the_bridge_too(service: Service) -> None:

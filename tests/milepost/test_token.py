@@ -41,6 +41,24 @@ def test_everything_that_can_be_said_is_in_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "end"),
+    [
+        ([], ""),
+        (["--job", "nightly"], "&job=nightly"),
+        (["--job", "1", "--job", "2"], ""),
+    ],
+)
+def test_a_link_opens_the_dashboard_with_the_token(arguments: list[str], end: str) -> None:
+    """At a job's page when the token is for one job."""
+    given = ("token", "--tenant", "acme", "--link", "--url", "http://hub:8081", *arguments)
+    link = milepost(*given, env=ENV).stdout.removesuffix("\n")
+    assert link.startswith("http://hub:8081/#token=")
+    assert link.endswith(end)
+    token = link.removeprefix("http://hub:8081/#token=").removesuffix(end)
+    assert Verifier(KeySource(secrets=[SECRET])).verify(token).tenant == "acme"
+
+
+@pytest.mark.parametrize(
     ("arguments", "env", "told"),
     [
         (["--tenant", "acme"], {}, "MILEPOST_JWT_SECRET"),
