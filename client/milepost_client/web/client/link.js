@@ -1,6 +1,7 @@
 import { Alarm } from "./alarm.js";
 import { Backoff } from "./backoff.js";
 import { MilepostError } from "./errors.js";
+import { isObject } from "./event.js";
 import { HubClock } from "./hub_clock.js";
 import { PollingRung } from "./polling.js";
 import { StreamRung } from "./stream.js";
@@ -294,12 +295,13 @@ export class Link {
 
   /** @param {Record<string, unknown>} message */
   #message(message) {
-    const { type, status, upstream, durable, at } = message;
+    const { type, status, upstream, durable, at, snapshot } = message;
     if (type !== "error") this.#backoff.reset();
     if (type === "heartbeat") this.clock.told(at, true);
     else if (type === "job.progress") this.clock.told(at, false);
     else if (type === "upstream") this.#tell({ upstream: side(status) });
     else if (type === "subscribed" && typeof durable === "boolean") this.#tell({ upstream: side(upstream), durable });
+    else if (type === "job.snapshot" && isObject(snapshot)) this.#tell({ durable: snapshot.durable === true });
     else if (type === "token.expiring") this.#plan(true);
     else if (type === "authenticated") this.#tell({ reason: null, code: null });
     else if (type === "error" && message.id === "auth") this.#notRenewed(message.message, String(message.code));
