@@ -21,6 +21,8 @@ class Relay:
         self.sent = bytearray()
         # Which messages to clients are swallowed, by their subject.
         self.swallows: Callable[[str], bool] = lambda _: False
+        # Whether nothing that the server says comes through any more.
+        self.mute = False
         self._target = target
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -79,8 +81,9 @@ class Relay:
                     line += await reader.readexactly(int(words[-1]) + 2)
                     if self.swallows(words[1].decode()):
                         continue
-                writer.write(line)
-                await writer.drain()
+                if not self.mute:
+                    writer.write(line)
+                    await writer.drain()
 
 
 async def _cancel_others() -> None:

@@ -33,6 +33,7 @@ class Subscriber:
         # Beats and state records, which are no events.
         self.beats: list[Received] = []
         self.records: list[Received] = []
+        self._pongs = 0
         self._url = urlsplit(url)
         self._subject = f"tenant.{tenant}.>"
         self._socket: socket.socket
@@ -66,6 +67,12 @@ class Subscriber:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def caught_up(self) -> None:
+        """Return when all is read that the server had for it by now."""
+        pongs = self._pongs
+        self._socket.sendall(b"PING\r\n")
+        eventually(lambda: self._pongs > pongs)
+
     @property
     def once(self) -> list[Received]:
         """What a reader keeps: of each reporter, only what has a higher number than the one before."""
@@ -95,6 +102,8 @@ class Subscriber:
         words = line.split()
         if words[0] == b"PING":
             self._socket.sendall(b"PONG\r\n")
+        elif words[0] == b"PONG":
+            self._pongs += 1
         elif words[0] in (b"MSG", b"HMSG"):
             body = self._stream.read(int(words[-1]) + 2)
             size = int(words[-2]) if words[0] == b"HMSG" else 0
