@@ -27,6 +27,7 @@ ENTRY_POINTS = {
     "milepost": "milepost = milepost.cli:main",
     "milepost_reporter": "milepost_reporter = milepost_reporter.pytest_plugin",
 }
+PAGES = ROOT / "client" / "milepost_client" / "web"
 IMPORTS_FROM_OUTSIDE = """
 import importlib, pathlib, sys
 for name in ("milepost", "milepost_hub", "milepost_bridge", "milepost_client", "milepost_reporter"):
@@ -128,9 +129,20 @@ def check_contents(wheel: Path) -> None:
         raise WheelError(f"{wheel.name} has no LICENSE")
     if strangers := [name for name in names if not name.startswith((f"{package}/", f"{package}-"))]:
         raise WheelError(f"{wheel.name} brings what is not its own: {strangers}")
+    if package == "milepost_client":
+        check_pages(wheel, names)
     wanted = ENTRY_POINTS.get(package)
     if wanted is not None and not any(wanted in text for text in texts.values()):
         raise WheelError(f"{wheel.name} lacks the entry point {wanted!r}")
+
+
+def check_pages(wheel: Path, names: list[str]) -> None:
+    """Every page, script and style sheet is inside, and beside them only the module that says where they are."""
+    pages = {f"milepost_client/web/{file.relative_to(PAGES).as_posix()}" for file in PAGES.rglob("*") if file.is_file()}
+    modules = {f"milepost_client/{name}" for name in ("__init__.py", "pages.py", "py.typed")}
+    inside = {name for name in names if name.startswith("milepost_client/") and not name.endswith("/")}
+    if differing := inside ^ pages ^ modules:
+        raise WheelError(f"{wheel.name} lacks these, or has no business with them: {sorted(differing)}")
 
 
 def check_installed(python: Path, wheels: list[Path], elsewhere: Path) -> None:
