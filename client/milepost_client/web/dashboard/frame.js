@@ -1,6 +1,6 @@
 // What stands around every page: whose jobs these are, the connection to the hub, the theme, the way out.
 
-import { elementOf, inwardLink, setAttribute, setText } from "../client/view/element_of.js";
+import { elementOf, inwardLink, setAttribute, setText, svgOf } from "../client/view/element_of.js";
 import { clockTime, timeOfDay } from "../client/view/text.js";
 import { theme, toggleTheme } from "./theme.js";
 
@@ -16,6 +16,7 @@ export class Frame {
   #tenant = elementOf("span", { class: "tenant cut" });
   #connection = elementOf("span", { class: "connection" });
   #word = elementOf("span", { class: "cut" });
+  #how = elementOf("span", { class: "how quiet" });
   #theme = elementOf("button", { type: "button", class: "plain" });
   #out = elementOf("button", { type: "button", class: "plain", hidden: true }, "Sign out");
   #trouble = elementOf("div", { class: "trouble-strip", hidden: true });
@@ -38,8 +39,9 @@ export class Frame {
     this.#out.addEventListener("click", onSignOut);
     this.#again.addEventListener("click", () => this.#hub?.connect());
     this.#theme.addEventListener("click", () => this.#nameTheme(toggleTheme()));
+    this.#theme.append(halfMoon());
     this.#nameTheme(theme());
-    this.#connection.append(elementOf("span", { class: "lamp", "aria-hidden": "true" }), this.#word);
+    this.#connection.append(elementOf("span", { class: "lamp", "aria-hidden": "true" }), this.#word, this.#how);
     this.#trouble.append(this.#troubleWords, this.#next, this.#again);
     document.body.replaceChildren(this.#header(), this.#trouble, this.#main, this.#live);
     document.body.prepend(this.#skip());
@@ -76,7 +78,6 @@ export class Frame {
     this.#lostAt = null;
     this.#wasLive = false;
     hub?.addEventListener("status", this.#look);
-    setText(this.#tenant, hub?.grant?.tenant ?? "");
     this.#out.hidden = hub === null;
     this.#look();
   }
@@ -101,14 +102,15 @@ export class Frame {
     const other = shown === "dark" ? "light" : "dark";
     setAttribute(this.#theme, "aria-label", `Switch to ${other}`);
     setAttribute(this.#theme, "title", `Switch to ${other}`);
-    setText(this.#theme, "◐");
   }
 
   #look = () => {
     const status = this.#hub?.status ?? null;
+    setText(this.#tenant, this.#hub?.grant?.tenant ?? "");
     this.#remember(status);
     setAttribute(this.#connection, "data-connection", status === null ? "none" : lamp(status));
     setText(this.#word, status === null ? "" : word(status));
+    setText(this.#how, status?.state === "connected" && status.transport !== null ? TRANSPORTS[status.transport] : "");
     this.#draw();
     const counting = status?.retryAt !== null && status?.retryAt !== undefined;
     if (this.#timer !== null) clearInterval(this.#timer);
@@ -132,7 +134,7 @@ export class Frame {
   #draw = () => {
     const status = this.#hub?.status ?? null;
     const words = status === null || status.state === "refused" ? "" : trouble(status);
-    setAttribute(document.documentElement, "data-live", status === null || lamp(status) === "live");
+    setAttribute(document.documentElement, "data-live", String(status === null || lamp(status) === "live"));
     this.#trouble.hidden = words === "";
     if (status === null || words === "") return;
     const since = this.#lostAt === null ? "" : ` Clocks stand still since ${timeOfDay(this.#lostAt, Date.now())}.`;
@@ -153,12 +155,11 @@ function lamp({ state, upstream }) {
 
 /**
  * @param {Status} status
- * @returns {string} the connection in two words
+ * @returns {string} the connection in a word
  */
-function word({ state, transport, upstream }) {
+function word({ state, upstream }) {
   if (state !== "connected") return state === "closed" ? "" : state;
-  if (upstream === "down") return "NATS is away";
-  return transport === null ? "live" : `live · ${TRANSPORTS[transport]}`;
+  return upstream === "down" ? "NATS is away" : "live";
 }
 
 /**
@@ -172,6 +173,15 @@ function trouble({ state, upstream, reason }) {
   if (state === "refused") return reason ?? "The hub has refused the token";
   return "";
 }
+
+/** Half light, half dark. */
+const halfMoon = () =>
+  svgOf(
+    "svg",
+    { viewBox: "0 0 16 16", "aria-hidden": "true" },
+    svgOf("circle", { cx: 8, cy: 8, r: 6.25, fill: "none", stroke: "currentColor", "stroke-width": 1.5 }),
+    svgOf("path", { d: "M8 1.75a6.25 6.25 0 0 1 0 12.5z", fill: "currentColor" }),
+  );
 
 /** The milestone in the corner. */
 function mark() {

@@ -83,12 +83,24 @@ class Row {
     if (span === null) return;
     const left = (span.from - began) / whole;
     const width = (span.to - span.from) / whole;
-    setStyle(this.#bar, "left", `${(left * 100).toFixed(2)}%`);
-    setStyle(this.#bar, "width", `${(width * 100).toFixed(2)}%`);
-    // the words stand behind the bar, or in front of it where there is no room
-    const isRight = left + width > 0.8;
-    setStyle(this.#took, "left", isRight ? "auto" : `${((left + width) * 100).toFixed(2)}%`);
-    setStyle(this.#took, "right", isRight ? `${((1 - left) * 100).toFixed(2)}%` : "auto");
-    setAttribute(this.#took, "data-inside", isRight && left < 0.2);
+    setStyle(this.#bar, "left", share(left));
+    setStyle(this.#bar, "width", share(width));
+    this.#placeWords(left, left + width);
+  }
+
+  /**
+   * In the bar where there is room, else behind it, else in front of it.
+   * @param {number} from of the bar, 0..1
+   * @param {number} to
+   */
+  #placeWords(from, to) {
+    const isInside = to - from > 0.25;
+    const isBefore = !isInside && to > 0.8;
+    setAttribute(this.#took, "data-inside", String(isInside));
+    setStyle(this.#took, "left", isBefore ? "auto" : share(isInside ? from : to));
+    setStyle(this.#took, "right", isBefore ? share(1 - from) : "auto");
   }
 }
+
+/** @param {number} part */
+const share = (part) => `${(part * 100).toFixed(2)}%`;

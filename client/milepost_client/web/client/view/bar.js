@@ -24,7 +24,7 @@ export class Bar {
     const known = typeof fraction === "number" && Number.isFinite(fraction);
     const shown = known ? Math.min(1, Math.max(0, fraction)) : 0;
     setAttribute(this.element, "data-state", state);
-    setAttribute(this.element, "data-known", known);
+    setAttribute(this.element, "data-known", String(known));
     // a thousandth is less than a pixel: what cannot be seen is not drawn
     setStyle(this.#fill, "transform", `scaleX(${Math.round(shown * 1_000) / 1_000})`);
     if (!this.#named) return;

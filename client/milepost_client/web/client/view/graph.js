@@ -17,9 +17,9 @@ import { amount, brief, percent, speed } from "./text.js";
  */
 
 /** Pixels; the style sheet has the same. */
-const WIDTH = 192;
+const WIDTH = 184;
 const HEIGHT = 68;
-const RIGHT = 52;
+const RIGHT = 48;
 const DOWN = 20;
 const TIP = 5;
 
@@ -72,7 +72,7 @@ export class Graph {
     this.#placeCards(steps, points, links);
     this.#drawn = links.map((link) => new Edge(link, points));
     this.#edges.replaceChildren(...this.#drawn.map((edge) => edge.element));
-    this.#size([...points.values()]);
+    this.#size([...points.values()], links);
   }
 
   /**
@@ -90,10 +90,16 @@ export class Graph {
     this.#list.replaceChildren(...[...this.#cards.values()].map((card) => card.element));
   }
 
-  /** @param {Point[]} points */
-  #size(points) {
+  /**
+   * @param {Point[]} points
+   * @param {readonly Link[]} links
+   */
+  #size(points, links) {
     const width = points.reduce((most, { x }) => Math.max(most, x + WIDTH), 0);
-    const height = points.reduce((most, { y }) => Math.max(most, y + HEIGHT), 0);
+    const lowest = points.reduce((most, { y }) => Math.max(most, y + HEIGHT), 0);
+    // an edge may pass under the last node
+    const passing = links.flatMap(({ through }) => through.map(({ layer, row }) => corner(layer, row).y));
+    const height = passing.reduce((most, y) => Math.max(most, y + HEIGHT / 2 + TIP), lowest);
     setStyle(this.#stage, "width", `${width}px`);
     setStyle(this.#stage, "height", `${height}px`);
     setAttribute(this.#edges, "width", width);

@@ -29,6 +29,8 @@ const CSS = `
 }
 :host([hidden]) { display: none; }
 *, *::before, *::after { box-sizing: border-box; }
+:host button { font: inherit; color: inherit; min-height: 32px; padding: 0 12px; border: 1px solid currentColor; border-radius: 6px; background: transparent; cursor: pointer; }
+:host :focus-visible { outline: 2px solid var(--running); outline-offset: 2px; border-radius: 4px; }
 [hidden] { display: none !important; }
 
 [data-state] { --tone: var(--quiet); }
@@ -47,7 +49,7 @@ const CSS = `
 }
 /* a payload's own direction ends with it */
 .said { unicode-bidi: isolate; }
-.cut { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
+.cut { position: relative; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
 .quiet { color: var(--quiet); }
 .mono { font-family: var(--mono); font-size: 12px; }
 
@@ -102,7 +104,7 @@ const CSS = `
   transform: scaleX(0);
   transform-origin: left;
 }
-.bar[data-known="false"], .bar:not([data-known]) { opacity: 0.6; }
+.bar[data-known="false"] { opacity: 0.6; }
 
 /* clocks that stand still look so */
 .still .clock { opacity: 0.55; }
@@ -113,7 +115,6 @@ const CSS = `
 .head .progress { display: grid; grid-template-columns: 1fr 48px; align-items: center; gap: 12px; }
 .head .progress .bar { height: 10px; border-radius: 5px; }
 .head .progress .percent { text-align: right; font-weight: 600; }
-.head h2 { margin: 0; font-size: 16px; line-height: 24px; font-weight: 600; }
 
 .graph { position: relative; overflow: auto; max-height: 480px; padding: 4px; scrollbar-width: thin; }
 .graph .stage { position: relative; }
@@ -127,7 +128,7 @@ const CSS = `
   position: absolute;
   left: 0;
   top: 0;
-  width: 192px;
+  width: 184px;
   height: 68px;
   padding: 10px 12px 14px;
   border: 1px solid color-mix(in srgb, var(--tone) 60%, var(--panel));
@@ -167,6 +168,7 @@ const CSS = `
 }
 .nodes li:first-child { border-top: 0; }
 .nodes .number { text-align: right; }
+.nodes li[data-state="idle"] .bar { visibility: hidden; }
 .nodes li[data-state="idle"] .name { color: var(--quiet); }
 .nodes .trouble { color: var(--failed); }
 .nodes .later { content-visibility: auto; contain-intrinsic-height: 36px; }
@@ -183,7 +185,10 @@ const CSS = `
   .nodes .part { grid-area: 2 / 4 / 3 / 5; }
   .nodes .rate { grid-area: 2 / 3 / 3 / 4; }
   .nodes .left { display: none; }
+  .nodes li[data-state="idle"] { height: 40px; grid-template-rows: 20px; }
 }
+.shown { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; }
+.shown h2 { margin: 0; font-size: 16px; line-height: 24px; font-weight: 600; }
 .wide { container-type: inline-size; }
 .note { color: var(--waiting); }
 .broken { color: var(--failed); font-weight: 600; }

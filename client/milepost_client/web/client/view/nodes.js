@@ -102,7 +102,7 @@ class Row {
     setText(this.#name, name);
     const told = node === null ? "" : said(node);
     setText(this.#amount, told);
-    this.element.title = [name, told].filter(Boolean).join("\n");
+    this.element.title = [name, told, brief(node?.message ?? "")].filter(Boolean).join("\n");
     setAttribute(this.#amount, "class", node?.error ? "amount said cut trouble" : "amount said cut");
     const fraction = fractionOf(state, node);
     this.#bar.show(fraction, state);
@@ -124,5 +124,5 @@ export function fractionOf(state, node) {
 /** @param {import("../shapes.js").NodeView} node */
 function said(node) {
   if (node.error?.message) return brief(node.error.message);
-  return [amount(node), brief(node.message ?? "")].filter(Boolean).join(" · ");
+  return amount(node) || brief(node.message ?? "");
 }

@@ -68,6 +68,7 @@ const two = (number) => String(number).padStart(2, "0");
  */
 export function roughly(time) {
   const positive = Math.max(0, time);
+  if (positive < 0.05 * SECOND) return "0 s";
   if (positive < 9.95 * SECOND) return `${(positive / SECOND).toFixed(1)} s`;
   if (positive < 59.5 * SECOND) return `${Math.round(positive / SECOND)} s`;
   if (positive < 59.5 * MINUTE) return `${Math.round(positive / MINUTE)} min`;
