@@ -221,7 +221,8 @@ export class Milepost extends EventTarget {
 
   /** @param {Record<string, unknown>} message */
   #message(message) {
-    const share = this.#shares.get(String(message.jobId));
+    // a summary names its job, and is the list's
+    const share = this.#shares.get(message.type === "job.summary" ? "*" : String(message.jobId));
     if (share?.topic instanceof List) {
       const changed = share.topic.receive(message);
       if (changed) for (const jobs of [...share.handles]) /** @type {Jobs} */ (jobs).tell(changed);
