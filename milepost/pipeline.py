@@ -88,7 +88,7 @@ def run(job: Reporter, root: Path, database: Path) -> Report:
     """The whole job: the names used in the `.py` files under `root`, loaded into `database`, and a report."""
     job.plan(_PLAN, _EDGES)
     paths = _find(root)
-    job.log(f"{len(paths)} files under {root}")
+    job.log(f"{len(paths)} files under {root.name}")
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.executescript(_SCHEMA)
         # generators: each file passes through all three before the next is read, so the nodes move together
