@@ -60,19 +60,16 @@ _PLAIN: Final = """token => new Promise(done => {
 })"""
 
 _SCROLL: Final = """() => {
-  const row = document.querySelector("[aria-rowindex]");
-  let list = row;
-  while (list && list.scrollHeight <= list.clientHeight + 1) list = list.parentElement;
-  list ??= document.scrollingElement;
   let step = 40;
   const scroll = () => {
-    const before = list.scrollTop;
-    list.scrollTop += step;
-    if (list.scrollTop === before) step = -step;
+    const before = scrollY;
+    scrollBy(0, step);
+    if (scrollY === before) step = -step;
     requestAnimationFrame(scroll);
   };
   requestAnimationFrame(scroll);
 }"""
+_ROW: Final = "[role=list] [role=listitem]"
 
 
 class Figures(NamedTuple):
@@ -138,7 +135,7 @@ async def _plain(browser: Browser, hub: Running, seconds: float) -> Figures:
 
 async def _dashboard(browser: Browser, hub: Running, where: str, seconds: float, *, scrolling: bool = False) -> Figures:
     async with _tab(browser, f"{_origin(hub)}/#token={make_token()}{where}") as (page, devtools):
-        shown = "[aria-rowindex]" if not where else "text=Step 1"
+        shown = _ROW if not where else "text=Step 1"
         await page.locator(shown).first.wait_for(timeout=30_000)
         if scrolling:
             await page.evaluate(_SCROLL)

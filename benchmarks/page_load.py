@@ -21,6 +21,7 @@ TENANT: Final = "bench"
 NODES: Final = 20
 _TICK: Final = 0.01
 _LOG_EVERY: Final = 20
+_PLAN_EVERY: Final = 2_000
 
 
 async def main() -> None:
@@ -67,7 +68,10 @@ def _plan() -> dict[str, Any]:
 def _job_events() -> Iterator[tuple[int, dict[str, Any]]]:
     for number in itertools.count():
         node = number % NODES
-        if number % _LOG_EVERY == 0:
+        if number % _PLAN_EVERY == 0:
+            # else it would have left the log of a job that says so much
+            yield 1, _plan()
+        elif number % _LOG_EVERY == 0:
             yield 1, {"kind": "log", "message": f"line {number}: a batch was written", "nodeId": node}
         else:
             rows = number // NODES * 100

@@ -112,8 +112,9 @@ async def chromium(program: str) -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def opened(browser: Browser, address: str, size: ViewportSize, *, dark: bool = False) -> AsyncIterator[Page]:
     """The dashboard in a tab of its own."""
-    scheme = "dark" if dark else "light"
-    context = await browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=1.5)
+    context = await browser.new_context(
+        viewport=size, color_scheme="dark" if dark else "light", device_scale_factor=1.5
+    )
     page = await context.new_page()
     await page.goto(address)
     yield page
