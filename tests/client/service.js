@@ -43,6 +43,8 @@ export function token(tenant, claims = {}) {
   return `${body}.${createHmac("sha256", SECRET).update(body).digest("base64url")}`;
 }
 
+process.once("SIGTERM", () => process.exit(1));
+
 /** A tenant that no other test uses. */
 export const tenant = () => `client-${randomUUID().slice(0, 12)}`;
 
@@ -143,6 +145,8 @@ export class Service {
     const child = spawn(join(BIN, name), words, { env: { ...env, ...nats }, stdio: ["ignore", "pipe", "ignore"] });
     if (name === "nats-server") child.stdout?.resume();
     this.#processes.push(child);
+    // also when the test runner has lost its patience
+    process.once("exit", () => child.kill("SIGKILL"));
     return child;
   }
 }

@@ -103,7 +103,9 @@ export class Feed {
     }
     const told = blind && !this.#torn ? [this.#lost("unavailable", this.cursor, null)] : [];
     this.#torn = false;
-    this.cursor = text(cursor);
+    // Nobody has heard of it yet: whatever is stored when the connection comes back is new.
+    const unheard = snapshot.status === "unknown" && snapshot.durable === true;
+    this.cursor = text(cursor) ?? (unheard ? "start" : null);
     this.synced = true;
     return [...told, this.present()];
   }

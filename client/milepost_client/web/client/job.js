@@ -113,9 +113,9 @@ export class Job extends EventTarget {
   [Symbol.asyncIterator]() {
     const queue = new Queue(this.#owner.options.queue, () => this.#queues.delete(queue));
     this.#queues.add(queue);
-    if (this.synced) queue.push(this.#feed.present());
     const refusal = this.#owner.refusal();
     if (this.#closed || refusal) queue.end(refusal ?? undefined);
+    else if (this.synced) queue.push(this.#feed.present());
     return queue;
   }
 

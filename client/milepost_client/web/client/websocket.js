@@ -35,6 +35,8 @@ export class WebSocketRung {
       this.#early = null;
     };
     socket.onmessage = ({ data }) => this.#message(data);
+    // What went wrong no page is told. Node's `ws` throws what nobody listens to, also when it is over.
+    socket.onerror = () => {};
     socket.onclose = ({ code, reason }) => this.#down(code, "closed", this.#words || reason);
     this.renew(token);
   }
@@ -67,8 +69,6 @@ export class WebSocketRung {
     const socket = this.#socket;
     this.#idle.stop();
     socket.onopen = socket.onmessage = socket.onclose = null;
-    // Node's `ws` throws what nobody listens to.
-    socket.onerror = () => {};
     socket.close();
   }
 
