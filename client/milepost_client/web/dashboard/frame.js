@@ -45,6 +45,7 @@ export class Frame {
     this.#trouble.append(this.#troubleWords, this.#next, this.#again);
     document.body.replaceChildren(this.#header(), this.#trouble, this.#main, this.#live);
     document.body.prepend(this.#skip());
+    this.#look();
   }
 
   /**

@@ -14,6 +14,7 @@ import { ArtifactsView, ErrorView, ResultView } from "./outcome.js";
 import { parse } from "./route.js";
 import { RunsView } from "./runs_view.js";
 import * as session from "./session.js";
+import { Silence } from "./silence.js";
 import { Timeline } from "./timeline.js";
 
 /**
@@ -51,6 +52,7 @@ export class JobPage {
   #result = new ResultView();
   #artifacts = new ArtifactsView();
   #runs;
+  #silence;
   #cancel;
   #title = elementOf("h1", { class: "said" });
   #waiting = elementOf("section", { class: "panel waiting" });
@@ -75,6 +77,7 @@ export class JobPage {
     this.#around = around;
     this.#job = around.hub.job(id);
     this.#runs = new RunsView(id, session.token, () => around.clock.now);
+    this.#silence = new Silence(id, session.token, this.#redraw.ask);
     this.#cancel = new Cancel(() => this.#job.cancel());
     this.#parts = this.#build();
     this.#listen();
@@ -178,8 +181,9 @@ export class JobPage {
   }
 
   #draw() {
-    const view = this.#job.state;
-    const { now } = this.#around.clock;
+    const { now, standing } = this.#around.clock;
+    const view = this.#silence.of(this.#job.state);
+    if (standing) this.#silence.look(view, now);
     const isKnown = this.#job.synced && view.status !== "unknown";
     this.#showWaiting(isKnown, view);
     this.#showNotes(view);

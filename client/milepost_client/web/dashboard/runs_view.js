@@ -8,8 +8,8 @@ import { brief, clockTime, moment, timeOfDay } from "../client/view/text.js";
 /** @typedef {{run: number, status: string, startedAt: string | null, endedAt: string | null, error: string | null}} Run */
 
 /** Pages of the log that are read, and events of one. */
-const MOST_PAGES = 20;
-const LIMIT = 1_000;
+const MOST_PAGES = 40;
+const LIMIT = 500;
 
 /** A button at first, then a list. */
 export class RunsView {

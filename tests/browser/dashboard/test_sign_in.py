@@ -1,0 +1,88 @@
+"""How a token comes to the page, and where it never appears."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, Request, WebSocket, expect
+
+from tests.browser.dashboard.reports import Reports
+from tests.milepost.conftest import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def asked(page: Page) -> list[str]:
+    """The addresses of everything that the page's context asks for."""
+    urls: list[str] = []
+
+    def request(request: Request) -> None:
+        urls.append(request.url)
+
+    def socket(socket: WebSocket) -> None:
+        urls.append(socket.url)
+
+    page.context.on("request", request)
+    page.on("websocket", socket)
+    return urls
+
+
+async def test_a_token_leaves_the_address_bar_and_is_in_no_address(
+    page: Page, hub: Service, token: str, reports: Reports, failures: list[str]
+) -> None:
+    urls = asked(page)
+    await reports.say(42, {"kind": "job", "status": "running", "name": "Import", "run": 2})
+    await page.goto(f"{hub.url}/#token={token}&job=42")
+    await expect(page.locator("h1")).to_have_text("Import")
+    assert page.url == f"{hub.url}/#/jobs/42"
+    await expect(page.locator(".runs li")).to_have_count(1)
+    await page.reload()
+    await expect(page.locator("h1")).to_have_text("Import")
+    await page.get_by_role("link", name="‹ Jobs").click()
+    await expect(page.locator(".row")).to_have_count(1)
+    assert any("/ws" in url for url in urls)
+    # what stands behind the # of the address typed is the browser's own affair: it is sent to nobody
+    assert [url for url in urls if token in url.partition("#")[0]] == []
+    assert all(url.startswith((hub.url, hub.url.replace("http", "ws"), "data:")) for url in urls)
+    assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
+    assert failures == []
+
+
+async def test_the_box_takes_a_token_and_signing_out_forgets_it(
+    page: Page, hub: Service, token: str, tenant: str, failures: list[str]
+) -> None:
+    await page.goto(f"{hub.url}/#/jobs/42")
+    field = page.get_by_label("Token", exact=True)
+    await expect(field).to_be_focused()
+    assert await field.get_attribute("type") == "password"
+    await field.fill(token)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".tenant")).to_have_text(tenant)
+    await expect(page.locator(".waiting")).to_contain_text("Nobody has heard of job 42")
+    assert page.url == f"{hub.url}/#/jobs/42"
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(field).to_be_visible()
+    assert await page.evaluate("sessionStorage.length") == 0
+    await page.reload()
+    await expect(field).to_be_visible()
+    assert failures == []
+
+
+async def test_a_refused_token_shows_the_hubs_words_and_the_box(page: Page, hub: Service) -> None:
+    await page.goto(f"{hub.url}/#token=no-token-at-all")
+    await expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    refused = page.locator(".sign-in .refused")
+    await expect(refused).to_contain_text("token")
+    await expect(page.locator(".connection")).to_have_text("refused")
+    assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def test_light_and_dark_are_chosen_and_stay_chosen(page: Page, hub: Service) -> None:
+    await page.emulate_media(color_scheme="light")
+    await page.goto(hub.url)
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    assert await page.evaluate(background) == "rgb(246, 247, 249)"
+    await page.get_by_role("button", name="Switch to dark").click()
+    assert await page.evaluate(background) == "rgb(14, 17, 22)"
+    await page.reload()
+    await expect(page.get_by_role("button", name="Switch to light")).to_be_visible()
+    assert await page.evaluate(background) == "rgb(14, 17, 22)"
