@@ -41,7 +41,7 @@ class PageServer:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, and `/token?tenant=…`."""
+    """Files, and `/token?tenant=…&ttl=…`."""
 
     def __init__(self, secret: str, *arguments: object) -> None:
         self._secret = secret
@@ -53,7 +53,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         if asked.path != "/token":
             super().do_GET()
             return
-        token = issue(self._secret, parse_qs(asked.query)["tenant"][0]).encode()
+        query = parse_qs(asked.query)
+        token = issue(self._secret, query["tenant"][0], ttl=float(query.get("ttl", ["3600"])[0])).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(token)))
