@@ -68,11 +68,11 @@ const CSS = `
 .sign[data-state="stalled"] .ring { stroke-dasharray: 2.4 3.62; }
 .sign[data-state="completed"], .sign[data-state="failed"] { stroke-width: 2.25; }
 @media (prefers-reduced-motion: no-preference) {
-  .sign[data-state="running"] { animation: turn 3s linear infinite; }
+  .sign[data-state="running"] { animation: turn 3s steps(12) infinite; }
   .still .sign { animation-play-state: paused; }
   .bar .fill { transition: transform 240ms linear; }
 }
-@keyframes turn { to { rotate: 1turn; } }
+@keyframes turn { to { transform: rotate(1turn); } }
 
 .pill {
   display: inline-flex;
