@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import axe_playwright_python
+import axe_playwright_python  # type: ignore[import-untyped] # it says nothing of its types; only its file is used
 import pytest
 from playwright.async_api import Browser, Page, expect
 

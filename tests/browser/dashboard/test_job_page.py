@@ -152,7 +152,7 @@ async def test_the_log_is_followed_until_somebody_scrolls_up(
 
 
 async def test_without_the_scope_nothing_can_be_cancelled_and_with_it_the_hubs_answer_is_shown(
-    page: Page, hub: Service, tenant: str, token: str, reports: Reports, failures: list[str]
+    *, page: Page, hub: Service, tenant: str, token: str, reports: Reports, failures: list[str]
 ) -> None:
     await reports.say(6, {"kind": "job", "status": "running", "name": "Nobody answers"})
     await opened(page, hub, hub.token(tenant), 6)

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EVIL = (
     "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script><svg onload='window.pwned=1'>"
-    "\"'><a href=\"javascript:window.pwned=1\">x</a>{{constructor.constructor('window.pwned=1')()}}\u202edlrow\u0000\u001b[31m"
+    "\"'><a href=\"javascript:window.pwned=1\">x</a>{{constructor.constructor('window.pwned=1')()}}"
+    "\u202edlrow\u0000\u001b[31m"
 )
 EVENTS = (
     {"kind": "job", "status": "queued", "name": EVIL, "message": EVIL},

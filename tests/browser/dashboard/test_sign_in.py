@@ -37,7 +37,7 @@ async def test_a_token_leaves_the_address_bar_and_is_in_no_address(
     await expect(page.locator(".runs li")).to_have_count(1)
     await page.reload()
     await expect(page.locator("h1")).to_have_text("Import")
-    await page.get_by_role("link", name="‹ Jobs").click()
+    await page.get_by_role("link", name="Milepost, all jobs").click()
     await expect(page.locator(".row")).to_have_count(1)
     assert any("/ws" in url for url in urls)
     # what stands behind the # of the address typed is the browser's own affair: it is sent to nobody

@@ -140,12 +140,11 @@ class Shown {
    */
   #words(isKnown) {
     const { state, reason, upstream } = this.#hub.status;
-    if (this.#refusal !== "") return this.#refusal;
     if (state === "refused") return `refused: ${reason ?? "the hub does not take this token"}`;
     if (state === "offline") return "offline: clocks stand still";
     if (state === "reconnecting") return "reconnecting: clocks stand still";
     if (state === "connected" && upstream === "down") return "the hub has lost NATS: nothing arrives until it is back";
-    if (isKnown) return "";
+    if (this.#refusal !== "" || isKnown) return this.#refusal;
     return this.#job.synced ? "nobody has heard of this job yet" : "connecting";
   }
 }
