@@ -86,7 +86,9 @@ async def test_no_page_scrolls_sideways(
     for place in pages:
         if place != "sign-in":
             await page.goto(f"{hub.url}/{place}?token={token}")
-            await expect(page.locator(".row, .job-head .pill, .waiting p").first).to_be_visible()
+            await expect(
+                page.locator(".row:visible, .job-head .pill:visible, .waiting p:visible").first
+            ).to_be_visible()
         wide = await page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, place
         small = await page.locator("button:visible, input:visible").evaluate_all(

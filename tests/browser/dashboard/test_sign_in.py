@@ -47,6 +47,21 @@ async def test_a_token_leaves_the_address_bar_and_is_in_no_address(
     assert failures == []
 
 
+async def test_a_link_with_a_token_opened_in_the_tab_leaves_it_in_no_link_and_no_step_back(
+    page: Page, hub: Service, token: str, reports: Reports
+) -> None:
+    await reports.say(42, {"kind": "job", "status": "running", "name": "Import"})
+    await page.goto(hub.url)
+    for fragment in (f"#token={token}", f"#/?q=Imp&token={token}", f"#/jobs/42?token={token}"):
+        await page.evaluate("fragment => { location.hash = fragment; }", fragment)
+        await page.wait_for_function("token => !location.hash.includes(token)", arg=token)
+        assert token not in await page.content()
+    await expect(page.locator("h1")).to_have_text("Import")
+    for _ in range(2):
+        await page.go_back()
+        assert token not in page.url
+
+
 async def test_the_box_takes_a_token_and_signing_out_forgets_it(
     page: Page, hub: Service, token: str, tenant: str, failures: list[str]
 ) -> None:

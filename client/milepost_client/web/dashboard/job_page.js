@@ -11,7 +11,7 @@ import { ENDS, brief, count, moment, percent, stateOf } from "../client/view/tex
 import { Cancel } from "./cancel.js";
 import { LogView } from "./log_view.js";
 import { ArtifactsView, ErrorView, ResultView } from "./outcome.js";
-import { parse } from "./route.js";
+import { parse, write } from "./route.js";
 import { RunsView } from "./runs_view.js";
 import * as session from "./session.js";
 import { Silence } from "./silence.js";
@@ -32,8 +32,9 @@ const GAPS = Object.freeze({
 /** The fragment of the list that this page was opened from, so that its filter stands when somebody goes back. */
 let lastList = "#/";
 addEventListener("hashchange", ({ newURL }) => {
-  const { hash } = new URL(newURL);
-  if (parse(hash).place.page === "list") lastList = hash || "#/";
+  // written anew: the fragment that came may have had a token in it
+  const { place } = parse(new URL(newURL).hash);
+  if (place.page === "list") lastList = write(place);
 });
 
 /** One job's page; everything is drawn at most once a frame, and only where it changed. */
