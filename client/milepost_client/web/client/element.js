@@ -86,7 +86,7 @@ class Shown {
     this.#job = hub.job(job);
     this.parts = elementOf("div", { class: "shown" }, this.#title, this.#note, this.#head.element, this.#error, this.#graph.element, this.#nodes.element);
     const { signal } = this.#closed;
-    this.#job.addEventListener("change", this.#redraw.ask, { signal });
+    this.#job.addEventListener("change", this.#redraw.soon, { signal });
     this.#job.addEventListener("error", (event) => this.#refused(event), { signal });
     this.#nodes.element.addEventListener("more", this.#redraw.ask, { signal });
     this.#clock.addEventListener("tick", this.#redraw.ask, { signal });

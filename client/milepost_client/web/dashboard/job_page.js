@@ -119,7 +119,7 @@ export class JobPage {
   #listen() {
     const { signal } = this.#closed;
     const job = this.#job;
-    job.addEventListener("change", this.#redraw.ask, { signal });
+    job.addEventListener("change", this.#redraw.soon, { signal });
     job.addEventListener("snapshot", () => this.#takeTail(), { signal });
     job.addEventListener("gap", (event) => this.#takeGap(event), { signal });
     job.addEventListener("log", (event) => this.#takeLine(event), { signal });
@@ -257,7 +257,8 @@ export class JobPage {
     if (view.willRetry) notes.push(`${view.status === "failed" ? "Failed" : "Ended"}, another run follows.`);
     if (view.truncated.length > 0) notes.push(`Too much to show all of it: ${view.truncated.map((name) => brief(name, 40)).join(", ")} cut.`);
     if (this.#steps.length > MOST_DRAWN && view.plan !== null) notes.push(`The plan has ${count(this.#steps.length)} nodes: too many for a graph, they are in the list.`);
-    if (this.#refusal !== "" && this.#job.synced) notes.push(this.#refusal);
+    const isSignedOut = this.#around.hub.status.state === "refused";
+    if (this.#refusal !== "" && this.#job.synced && !isSignedOut) notes.push(this.#refusal);
     const text = notes.join("\n");
     if (text === this.#notesText) return;
     this.#notesText = text;

@@ -192,7 +192,7 @@ export class ListPage {
     const { changed } = /** @type {import("../client/jobs.js").JobsEvent} */ (event);
     for (const id of changed) this.#feed(id);
     this.#isStale = true;
-    this.#redraw.ask();
+    this.#redraw.soon();
   }
 
   /** @param {JobId} id */
