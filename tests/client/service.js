@@ -58,9 +58,8 @@ export class Service {
   #publisher = null;
   #pongs = 0;
 
-  /** @param {{ log?: boolean, arguments?: string[] }} [options] log: keep events; arguments: of `milepost serve` */
-  constructor({ log = true, arguments: more = [] } = {}) {
-    this.log = log;
+  /** @param {{ arguments?: string[] }} [options] of `milepost serve` */
+  constructor({ arguments: more = [] } = {}) {
     this.more = more;
   }
 
@@ -70,8 +69,7 @@ export class Service {
 
   async start() {
     this.#directory = await mkdtemp(join(tmpdir(), "milepost-"));
-    const stored = this.log ? ["-js", "-sd", this.#directory] : [];
-    this.#run("nats-server", ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", this.#directory, ...stored]);
+    this.startNats();
     const ports = await until(async () => {
       const names = await readdir(this.#directory);
       const name = names.find((each) => each.endsWith(".ports"));
@@ -81,6 +79,19 @@ export class Service {
     this.#nats = Number(new URL(ports).port);
     await this.startHub();
     return this;
+  }
+
+  startNats() {
+    const port = String(this.#nats || -1);
+    const files = ["--ports_file_dir", this.#directory, "-sd", this.#directory];
+    this.nats = this.#run("nats-server", ["-a", "127.0.0.1", "-p", port, "-js", ...files]);
+  }
+
+  async stopNats() {
+    this.#publisher?.destroy();
+    this.#publisher = null;
+    this.nats?.kill("SIGKILL");
+    if (this.nats) await once(this.nats, "exit");
   }
 
   async startHub() {
@@ -114,6 +125,7 @@ export class Service {
     if (!this.#publisher) {
       this.#publisher = connect(this.#nats, "127.0.0.1");
       this.#publisher.on("data", (data) => (this.#pongs += data.toString().split("PONG").length - 1));
+      this.#publisher.on("error", () => {});
       this.#publisher.write('CONNECT {"verbose":false,"pedantic":false}\r\n');
     }
     let text = "";

@@ -67,7 +67,8 @@ const NOTHING = { transport: null, upstream: null, durable: null, reason: null, 
 export function verdict({ status }, worked) {
   // A token that was good before may have expired: a newer one decides.
   if ((status >= 4500 && status < 5000) || (status === 401 && !worked)) return "refused";
-  return worked ? "later" : "next";
+  // a code of the hub's own: so the hub is there
+  return worked || (status >= 4000 && status < 4500) ? "later" : "next";
 }
 
 /** Which rung, when to try again, is anybody there, the token's time. Knows no jobs. */
@@ -270,7 +271,8 @@ export class Link {
     this.#trial?.close();
     this.#trial = null;
     this.#slow.stop();
-    if (place === this.#place) return this.#climbLater();
+    // Without a log a change of rungs would lose what happens meanwhile.
+    if (place === this.#place || this.status.durable === false) return this.#climbLater();
     const mine = this.#turn;
     const next = () => void (mine === this.#turn && this.#climbTo(place + 1));
     const works = () => {
@@ -335,6 +337,8 @@ export class Link {
     try {
       const token = await askToken(this.#options.token, this.#options.connectTimeout);
       if (turn !== this.#turn) return;
+      // A connection belongs to one tenant.
+      if (this.grant?.tenant !== readToken(token)?.tenant) return void this.#try(0, token);
       this.#holds(token);
       this.#rung?.renew(token);
     } catch (error) {

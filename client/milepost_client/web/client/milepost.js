@@ -6,6 +6,7 @@ import { Job } from "./job.js";
 import { Jobs } from "./jobs.js";
 import { Link } from "./link.js";
 import { List } from "./list.js";
+import { keyOf } from "./websocket.js";
 
 export { FailureEvent, MilepostError } from "./errors.js";
 export { Job, JobEvent } from "./job.js";
@@ -221,8 +222,7 @@ export class Milepost extends EventTarget {
 
   /** @param {Record<string, unknown>} message */
   #message(message) {
-    // a summary names its job, and is the list's
-    const share = this.#shares.get(message.type === "job.summary" ? "*" : String(message.jobId));
+    const share = this.#shares.get(keyOf(message));
     if (share?.topic instanceof List) {
       const changed = share.topic.receive(message);
       if (changed) for (const jobs of [...share.handles]) /** @type {Jobs} */ (jobs).tell(changed);

@@ -82,14 +82,16 @@ export class WebSocketRung {
   /** @param {unknown} data */
   #message(data) {
     this.#idle.heard();
-    this.#sink.works();
     const message = parse(data);
     if (!message) return;
-    const key = String(message.jobId);
+    // a refused token is told before the close
+    if (message.type !== "error") this.#sink.works();
+    const key = keyOf(message);
     if (message.type === "error" && this.#ids.has(message.id)) this.#refused(message);
     else if (!this.#awaited.has(key)) this.#told(message);
     else if (message.type === "subscribed" && message.id === this.#awaited.get(key)) {
       this.#awaited.delete(key);
+      this.#ids.delete(message.id);
       this.#told(message);
     }
   }
@@ -129,3 +131,9 @@ export function parse(data) {
     return null;
   }
 }
+
+/**
+ * Whose it is: a summary names its job, and is the list's.
+ * @param {Record<string, unknown>} message
+ */
+export const keyOf = ({ type, jobId }) => (type === "job.summary" ? "*" : String(jobId));
