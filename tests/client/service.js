@@ -105,7 +105,8 @@ export class Service {
     lines.on("line", () => {});
     hub.stdout?.resume();
     this.hub = hub;
-    return hub;
+    // before that there may be no stream that keeps what is published
+    await until(async () => (await fetch(`${this.url}/readyz`)).ok, "the hub is ready");
   }
 
   /** @param {NodeJS.Signals} [signal] */
