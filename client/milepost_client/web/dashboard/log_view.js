@@ -12,6 +12,9 @@ import { added, MOST } from "./log_lines.js";
 /** Characters of one line that are shown; the whole stands in its title. */
 const LONGEST = 2_000;
 
+/** Lines that go at a time when there are too many. */
+const SPARE = 200;
+
 /** Pixels from the end that still count as the end. */
 const NEAR = 24;
 
@@ -66,8 +69,8 @@ export class LogView {
     const news = this.#waiting.slice(-MOST);
     this.#waiting = [];
     this.#entries.push(...news);
-    const over = this.#entries.length - MOST;
-    if (over > 0) this.#drop(over);
+    // some at a time: what goes from the top moves all that is below it
+    if (this.#entries.length > MOST) this.#drop(this.#entries.length - MOST + SPARE);
     const lines = document.createDocumentFragment();
     for (const entry of news) lines.append(lineOf(entry));
     this.#lines.append(lines);

@@ -5,6 +5,10 @@ import { clockTime, moment, roughly } from "../client/view/text.js";
 
 /** @typedef {import("../client/view/steps.js").Step} Step */
 
+/** The present moves on the scale in steps of this part of the whole, about a pixel, and no more often than in ms. */
+const STEP = 1 / 400;
+const BEAT = 250;
+
 /** Rows drawn at most; the list of nodes has them all. */
 const MOST = 200;
 
@@ -15,6 +19,10 @@ export class Timeline {
   #to = elementOf("span", { class: "clock" });
   /** @type {Map<string | number, Row>} */
   #rows = new Map();
+  /** @type {readonly Step[]} */
+  #steps = [];
+  #until = 0;
+  #whole = 0;
   element = elementOf("div", {}, this.#list, elementOf("div", { class: "scale quiet", "aria-hidden": "true" }, this.#from, this.#to));
 
   /**
@@ -23,11 +31,16 @@ export class Timeline {
    * @param {number | null} end of the job
    */
   show(steps, now, end) {
+    const until = end ?? now;
+    if (isSame(steps, this.#steps) && Math.abs(until - this.#until) < Math.max(BEAT, this.#whole * STEP)) return;
+    this.#steps = steps;
+    this.#until = until;
     const shown = steps.slice(0, MOST);
-    const spans = shown.map((step) => spanOf(step, end ?? now));
+    const spans = shown.map((step) => spanOf(step, until));
     const began = spans.reduce((least, span) => Math.min(least, span?.from ?? Infinity), Infinity);
     const last = spans.reduce((most, span) => Math.max(most, span?.to ?? 0), 0);
     const whole = Math.max(last - began, 1);
+    this.#whole = whole;
     if (shown.length < this.#rows.size) this.#clear();
     shown.forEach((step, index) => this.#rowOf(step).show(step, spans[index], began, whole));
     setText(this.#from, Number.isFinite(began) ? "0:00" : "");
@@ -49,6 +62,19 @@ export class Timeline {
     return row;
   }
 }
+
+/**
+ * Whether nothing has begun or ended.
+ * @param {readonly Step[]} steps
+ * @param {readonly Step[]} others
+ */
+const isSame = (steps, others) =>
+  steps.length === others.length &&
+  steps.every(({ id, name, state, node }, index) => {
+    const other = others[index];
+    const sameNode = node?.startedAt === other.node?.startedAt && node?.endedAt === other.node?.endedAt;
+    return id === other.id && name === other.name && state === other.state && sameNode;
+  });
 
 /**
  * @param {Step} step
@@ -79,7 +105,7 @@ class Row {
     setText(this.#name, name);
     setAttribute(this.element, "data-state", state);
     setAttribute(this.#bar, "hidden", span === null);
-    setText(this.#took, span === null ? "" : roughly(span.to - span.from));
+    setText(this.#took, span === null ? "" : lasting(span.to - span.from));
     if (span === null) return;
     const left = (span.from - began) / whole;
     const width = (span.to - span.from) / whole;
@@ -101,6 +127,9 @@ class Row {
     setStyle(this.#took, "right", isBefore ? share(1 - from) : "auto");
   }
 }
+
+/** @param {number} time */
+const lasting = (time) => (time < 60_000 ? roughly(time) : clockTime(time));
 
 /** @param {number} part */
 const share = (part) => `${(part * 100).toFixed(2)}%`;

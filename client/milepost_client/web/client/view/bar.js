@@ -3,11 +3,16 @@
 import { elementOf, setAttribute, setStyle } from "./element_of.js";
 import { percent } from "./text.js";
 
+/** Changes that follow each other faster than this, in ms, are their own movement. */
+const FAST = 400;
+
 /** A track that fills from the left; without a known fraction the track alone. */
 export class Bar {
   #fill = elementOf("span", { class: "fill" });
   element = elementOf("span", { class: "bar" }, this.#fill);
   #named;
+  #shown = -1;
+  #changedAt = -Infinity;
 
   /** @param {string} [name] for a screen reader; without one the bar is left to the text beside it */
   constructor(name) {
@@ -25,8 +30,7 @@ export class Bar {
     const shown = known ? Math.min(1, Math.max(0, fraction)) : 0;
     setAttribute(this.element, "data-state", state);
     setAttribute(this.element, "data-known", String(known));
-    // a thousandth is less than a pixel: what cannot be seen is not drawn
-    setStyle(this.#fill, "transform", `scaleX(${Math.round(shown * 1_000) / 1_000})`);
+    this.#fillTo(Math.round(shown * 1_000) / 1_000);
     if (!this.#named) return;
     // without a value a progress bar is one of unknown length
     setAttribute(this.element, "role", "progressbar");
@@ -34,5 +38,15 @@ export class Bar {
     setAttribute(this.element, "aria-valuemax", 100);
     setAttribute(this.element, "aria-valuenow", known ? Math.floor(shown * 100 + 1e-9) : null);
     setAttribute(this.element, "aria-valuetext", known ? percent(shown) : null);
+  }
+
+  /** @param {number} shown in thousandths, less than a pixel: what cannot be seen is not drawn */
+  #fillTo(shown) {
+    if (shown === this.#shown) return;
+    const now = performance.now();
+    setAttribute(this.element, "data-fast", now - this.#changedAt < FAST);
+    setStyle(this.#fill, "transform", `scaleX(${shown})`);
+    this.#shown = shown;
+    this.#changedAt = now;
   }
 }

@@ -4,6 +4,7 @@ import { Bar } from "./bar.js";
 import { elementOf, setAttribute, setStyle, setText, svgOf } from "./element_of.js";
 import { layout } from "./layout.js";
 import { fractionOf } from "./nodes.js";
+import { beatOf } from "./paces.js";
 import { Sign } from "./sign.js";
 import { amount, brief, percent, speed } from "./text.js";
 
@@ -22,6 +23,9 @@ const HEIGHT = 68;
 const RIGHT = 48;
 const DOWN = 20;
 const TIP = 5;
+
+/** Characters of a card's second line: where a count needs them all, its speed stands in the list only. */
+const ROOM = 22;
 
 /** Nodes that are drawn; a larger plan is a list only. */
 export const MOST = 300;
@@ -132,6 +136,8 @@ class Card {
   );
   /** @type {Step | null} */
   #last = null;
+  #beat = -1;
+  #words = "";
   #after = "";
 
   /** What it is at. */
@@ -158,7 +164,11 @@ class Card {
     const last = this.#last;
     if (last === null || last.node !== step.node || last.state !== step.state || last.name !== step.name) this.#draw(step);
     this.#last = step;
-    setText(this.#speed, paceOf(step, paces, now));
+    const beat = beatOf(now);
+    if (beat === this.#beat && last?.state === step.state) return;
+    this.#beat = beat;
+    const speed = paceOf(step, paces, now);
+    setText(this.#speed, this.#words.length + speed.length > ROOM ? "" : speed);
   }
 
   /** @param {Step} step */
@@ -168,6 +178,7 @@ class Card {
     setText(this.#name, name);
     const words = node === null ? "" : wordsOf(node);
     setText(this.#amount, words);
+    this.#words = words;
     this.element.title = [name, words, node?.message ? brief(node.message) : ""].filter(Boolean).join("\n");
     setText(this.#unseen, `, ${state}${this.#after}`);
     this.#bar.show(fractionOf(state, node), state);

@@ -70,7 +70,7 @@ const CSS = `
 @media (prefers-reduced-motion: no-preference) {
   .sign[data-state="running"] { animation: turn 3s steps(12) infinite; }
   .still .sign { animation-play-state: paused; }
-  .bar .fill { transition: transform 240ms linear; }
+  .bar:not([data-fast]) .fill { transition: transform 240ms linear; }
 }
 @keyframes turn { to { transform: rotate(1turn); } }
 
@@ -107,7 +107,7 @@ const CSS = `
 .bar[data-known="false"] { opacity: 0.6; }
 
 /* clocks that stand still look so */
-.still .clock { opacity: 0.55; }
+.still .clock { color: var(--quiet); font-style: italic; }
 
 .head { display: grid; gap: 12px; }
 .head .facts { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 20px; min-height: 24px; }
@@ -165,13 +165,14 @@ const CSS = `
   height: 36px;
   border-top: 1px solid var(--line);
   white-space: nowrap;
+  /* what changes in a row moves nothing else */
+  contain: strict;
 }
 .nodes li:first-child { border-top: 0; }
 .nodes .number { text-align: right; }
 .nodes li[data-state="idle"] .bar { visibility: hidden; }
 .nodes li[data-state="idle"] .name { color: var(--quiet); }
 .nodes .trouble { color: var(--failed); }
-.nodes .later { content-visibility: auto; contain-intrinsic-height: 36px; }
 @container (max-width: 640px) {
   .nodes li {
     grid-template-columns: 14px minmax(0, 1fr) auto 44px;

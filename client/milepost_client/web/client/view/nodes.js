@@ -2,6 +2,7 @@
 
 import { Bar } from "./bar.js";
 import { elementOf, setAttribute, setText } from "./element_of.js";
+import { beatOf } from "./paces.js";
 import { Sign } from "./sign.js";
 import { amount, brief, percent, speed, timeLeft } from "./text.js";
 
@@ -78,6 +79,7 @@ class Row {
   );
   /** @type {Step | null} */
   #last = null;
+  #beat = -1;
 
   /**
    * @param {Step} step
@@ -88,6 +90,9 @@ class Row {
     const last = this.#last;
     if (last === null || last.node !== step.node || last.state !== step.state || last.name !== step.name) this.#draw(step);
     this.#last = step;
+    const beat = beatOf(now);
+    if (beat === this.#beat && last?.state === step.state) return;
+    this.#beat = beat;
     const running = step.state === "running" && step.node !== null;
     const pace = running && step.node !== null ? paces.node(step.node, now) : { perSecond: null, left: null };
     setText(this.#rate, speed(pace.perSecond));

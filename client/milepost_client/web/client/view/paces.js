@@ -5,6 +5,15 @@ import { moment } from "./text.js";
 
 /** @typedef {import("./steps.js").JobView} JobView */
 
+/** Rates are read no more often than this, in ms: what changes faster cannot be read. */
+const BEAT = 250;
+
+/**
+ * The beat that a time is in; what is written of a pace changes from one to the next.
+ * @param {number} now ms
+ */
+export const beatOf = (now) => Math.floor(now / BEAT);
+
 /** Rates of one job. Its times are those at which events were stored, so a replay shows no speed that never was. */
 export class Paces {
   #run = 0;
