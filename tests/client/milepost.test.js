@@ -336,6 +336,8 @@ test("handles of one job share a subscription; a later one has the state at once
 test("50 handles opened and closed leave no socket, no listener and no timer", async (context) => {
   const { hub, owner, proxy } = await client(context);
   await service.publish(owner, 1, ...events(1));
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
   const window = new EventTarget();
   let listeners = 0;
   const { addEventListener } = window;
@@ -355,6 +357,7 @@ test("50 handles opened and closed leave no socket, no listener and no timer", a
   await until(() => hub.status.state === "closed", "closed");
   await until(() => proxy.open === 0, "no socket");
   assert.equal(listeners, 0);
+  await until(() => timers() <= before, "no timer");
 });
 
 test("what a tab tells when it wakes or the network is back is tried at once", async (context) => {
@@ -373,6 +376,55 @@ test("what a tab tells when it wakes or the network is back is tried at once", a
     await service.publish(owner, 1, END);
     await until(() => job.ended, "the end");
   }
+});
+
+test("a token that cannot be renewed in place: the reason is told, the old one counts, and a good one ends the trouble", async (context) => {
+  const owner = tenant();
+  let asked = 0;
+  const give = () => {
+    if (asked++ === 0) return token(owner, { exp: Date.now() / 1000 + 4 });
+    if (asked < 4) throw new Error("signed out");
+    return token(owner);
+  };
+  for (const transport of /** @type {const} */ (["websocket", "sse"])) {
+    asked = 0;
+    const { hub, proxy } = await client(context, { token: give, transports: [transport] });
+    const reasons = statuses(hub, "reason");
+    const job = hub.job(transport);
+    await until(() => (hub.grant?.expiresAt ?? 0) > Date.now() + 60_000, "a good one");
+    assert.deepEqual([reasons.includes("signed out"), hub.status.reason, hub.status.state], [true, null, "connected"]);
+    await service.publish(owner, transport, END);
+    await until(() => job.ended, "the end");
+    assert.equal(proxy.requests.length, 1);
+  }
+});
+
+test("a browser that says it is offline: the state says so, a working connection is kept", async (context) => {
+  const window = new EventTarget();
+  const had = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  const navigator = { onLine: true };
+  Object.assign(globalThis, { window });
+  Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true });
+  context.after(() => {
+    Reflect.deleteProperty(globalThis, "window");
+    Reflect.deleteProperty(globalThis, "navigator");
+    if (had) Object.defineProperty(globalThis, "navigator", had);
+  });
+  const { hub, proxy, owner } = await client(context, { transports: ["websocket"] });
+  const job = hub.job(1);
+  await until(() => job.synced, "synced");
+  navigator.onLine = false;
+  window.dispatchEvent(new Event("offline"));
+  await service.publish(owner, 1, ...events(1));
+  await until(() => job.state.status === "running", "an event");
+  assert.equal(hub.status.state, "connected");
+  proxy.dropUpgrade = true;
+  proxy.cut();
+  await until(() => hub.status.state === "offline" && hub.status.retryAt, "offline, and trying");
+  Object.assign(navigator, { onLine: true });
+  proxy.dropUpgrade = false;
+  window.dispatchEvent(new Event("online"));
+  await until(() => hub.status.state === "connected", "connected");
 });
 
 test("the list: what is there, what changes, on each rung", async (context) => {

@@ -166,7 +166,7 @@ export class Link {
     const turn = this.#turn;
     const first = this.status.state === "closed" || this.status.state === "connecting";
     const { reason, code } = this.status;
-    this.#tell({ ...NOTHING, reason, code, state: first ? "connecting" : this.#away() });
+    this.#tell({ ...NOTHING, reason, code, state: first && !offline() ? "connecting" : this.#away() });
     try {
       token ??= await askToken(this.#options.token, this.#options.connectTimeout);
     } catch (error) {
@@ -305,7 +305,6 @@ export class Link {
     else if (type === "subscribed" && typeof durable === "boolean") this.#tell({ upstream: side(upstream), durable });
     else if (type === "job.snapshot" && isObject(snapshot)) this.#tell({ durable: snapshot.durable === true });
     else if (type === "token.expiring") this.#plan(true);
-    else if (type === "authenticated") this.#tell({ reason: null, code: null });
     else if (type === "error" && message.id === "auth") this.#notRenewed(message.message, String(message.code));
     this.#host.message(message);
   }
@@ -340,6 +339,7 @@ export class Link {
       // A connection belongs to one tenant.
       if (this.grant?.tenant !== readToken(token)?.tenant) return void this.#try(0, token);
       this.#holds(token);
+      this.#tell({ reason: null, code: null });
       this.#rung?.renew(token);
     } catch (error) {
       if (turn === this.#turn) this.#notRenewed(words(error), "token");
