@@ -22,7 +22,7 @@ from tests.waiting import eventually_async
 _ANY_JOB: Final = 42
 # seconds between two events of a job
 _PACE: Final = 0.05
-_WATCHES: Final = re.compile(r"new (WebSocket|EventSource)\b")
+_WATCHES: Final = re.compile(r"new (WebSocket|EventSource|Milepost)\b|\bfollowJob\(|<milepost-job\b")
 _STREAM: Final = re.compile(r"/api/jobs/(?P<job>[^/]+)/stream")
 
 
@@ -83,8 +83,14 @@ async def run_js(block: Block, browser: Browser, around: Surroundings) -> None:
 
 
 async def run_html(block: Block, browser: Browser, around: Surroundings) -> None:
-    """As the whole document."""
-    await _run(block, browser, around, lambda page: page.set_content(block.text))
+    """As the whole document, at an address of the hub's."""
+
+    async def show(page: Page) -> None:
+        address = f"{around.url}/a-page-of-yours"
+        await page.route(address, lambda route: route.fulfill(body=block.text, content_type="text/html; charset=utf-8"))
+        await page.goto(address)
+
+    await _run(block, browser, around, show)
 
 
 async def _run(block: Block, browser: Browser, around: Surroundings, act: Callable[[Page], Awaitable[object]]) -> None:
@@ -94,8 +100,8 @@ async def _run(block: Block, browser: Browser, around: Surroundings, act: Callab
         page = await context.new_page()
         watched = Watched(page)
         await watched.listen(page)
+        await page.add_init_script(f"globalThis.token = {around.token()!r}")
         await page.goto(f"{around.url}/healthz")
-        await page.evaluate("token => { globalThis.token = token }", around.token())
         async with feeding(watched, around.nats_url):
             await act(page)
             if _WATCHES.search(block.text):
