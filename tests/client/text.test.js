@@ -120,6 +120,20 @@ test("a brief text is one line, and no character is cut in two", () => {
   assert.equal(text.brief("aa👍👍", 3), "aa…");
 });
 
+test("JSON is for reading: short lists stand on one line, and what is too deep is not gone into", () => {
+  assert.equal(text.json({ names: [["self", 12], ["x", null]], none: {}, empty: [] }), `{
+  "names": [
+    ["self", 12],
+    ["x", null]
+  ],
+  "none": {},
+  "empty": []
+}`);
+  assert.deepEqual(JSON.parse(text.json({ a: ["x, y", "\"q\\"], b: [{}] })), { a: ["x, y", "\"q\\"], b: [{}] });
+  assert.equal(text.json("a\u202eb\nc"), "a\\u202eb\nc");
+  assert.equal(text.json(JSON.parse("[".repeat(30_000) + "]".repeat(30_000))), "nested too deeply to be shown");
+});
+
 test("only a web address becomes a link", () => {
   for (const address of [
     "javascript:alert(1)",

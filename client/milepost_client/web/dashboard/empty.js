@@ -15,20 +15,29 @@ export class Empty {
   }
 
   /**
-   * @param {boolean} synced the hub has told all it knows
-   * @param {number} shown
-   * @param {number} all
-   * @param {string} tenant
+   * @param {object} list
+   * @param {number} list.shown rows
+   * @param {number} list.all jobs that are known
+   * @param {boolean} list.synced the hub has told all it knows
+   * @param {boolean} list.durable it has a log
+   * @param {string} list.refusal why there is no list
+   * @param {string} list.tenant
    */
-  show(synced, shown, all, tenant) {
+  show({ shown, all, synced, durable, refusal, tenant }) {
     setAttribute(this.element, "hidden", shown > 0);
-    const nothing = all === 0;
-    setText(this.#words, nothing ? (synced ? "No job has reported yet. This reports one:" : "Asking the hub for its jobs…") : "No job matches.");
-    this.#example.hidden = !nothing || !synced;
+    const isNew = all === 0 && synced && refusal === "";
+    setText(this.#words, refusal || (all > 0 ? "No job matches." : isNew ? nothing(durable) : "Asking the hub for its jobs…"));
+    this.#example.hidden = !isNew;
     setText(this.#example, example(tenant));
-    this.#all.hidden = nothing;
+    this.#all.hidden = all === 0 || refusal !== "";
   }
 }
+
+/** @param {boolean} durable */
+const nothing = (durable) =>
+  durable
+    ? "No job has reported yet. This reports one:"
+    : "No log: what happened before you came is not known. A job appears when it reports, as this one does:";
 
 /** @param {string} tenant */
 const example = (tenant) => `from milepost_reporter import Reporter

@@ -110,7 +110,7 @@ export class JobPage {
     const runs = section("Runs", this.#runs.element, "runs-panel");
     const both = elementOf("div", { class: "columns" }, nodes, timeline);
     const side = elementOf("div", { class: "side" }, result, artifacts, runs);
-    const below = elementOf("div", { class: "columns" }, log, side);
+    const below = elementOf("div", { class: "columns below" }, log, side);
     const crumb = inwardLink(lastList, { class: "crumb" }, "‹ Jobs");
     this.element.append(crumb, this.#waiting, head, this.#notes, this.#error.element, graph, both, below);
     return { head, graph, both, below, artifacts, result, timeline, nodes };

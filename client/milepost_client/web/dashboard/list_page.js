@@ -42,6 +42,7 @@ export class ListPage {
   #isStale = true;
   #sortedAt = 0;
   #pointed = false;
+  #refusal = "";
   #closed = new AbortController();
 
   #total = elementOf("span", { class: "total quiet" });
@@ -165,6 +166,7 @@ export class ListPage {
     const { signal } = this.#closed;
     const rows = this.#rows.element;
     this.#jobs.addEventListener("change", (event) => this.#changed(event));
+    this.#jobs.addEventListener("error", (event) => this.#refused(event));
     this.#around.clock.addEventListener("tick", this.#redraw.ask, { signal });
     this.#around.hub.addEventListener("status", this.#redraw.ask, { signal });
     addEventListener("scroll", this.#redraw.ask, { signal, passive: true });
@@ -174,6 +176,13 @@ export class ListPage {
     rows.addEventListener("pointerleave", () => this.#point(false));
     this.#search.addEventListener("input", () => this.#typed());
     this.#new.addEventListener("click", () => this.#showNew());
+  }
+
+  /** @param {Event} event */
+  #refused(event) {
+    this.#refusal = /** @type {import("../client/errors.js").FailureEvent} */ (event).error.message;
+    this.#isStale = true;
+    this.#redraw.ask();
   }
 
   #resized() {
@@ -300,7 +309,15 @@ export class ListPage {
   #put(order) {
     this.#order = order;
     this.#rows.arrange(order);
-    this.#empty.show(this.#jobs.synced, order.length, this.#all.length, this.#around.hub.grant?.tenant ?? "");
+    const { grant, status } = this.#around.hub;
+    this.#empty.show({
+      shown: order.length,
+      all: this.#all.length,
+      synced: this.#jobs.synced,
+      durable: status.durable !== false,
+      refusal: this.#refusal,
+      tenant: grant?.tenant ?? "",
+    });
   }
 
   /** @param {readonly Summary[]} all */

@@ -112,9 +112,9 @@ const CSS = `
 .head { display: grid; gap: 12px; }
 .head .facts { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 20px; min-height: 24px; }
 .head .facts > :empty { display: none; }
-.head .progress { display: grid; grid-template-columns: 1fr 48px; align-items: center; gap: 12px; }
+.head .progress { display: grid; grid-template-columns: 1fr 52px; align-items: center; gap: 12px; }
 .head .progress .bar { height: 10px; border-radius: 5px; }
-.head .progress .percent { text-align: right; font-weight: 600; }
+.head .progress .percent { text-align: right; white-space: nowrap; font-weight: 600; }
 
 .graph { position: relative; overflow: auto; max-height: 480px; padding: 4px; scrollbar-width: thin; }
 .graph .stage { position: relative; }

@@ -246,9 +246,39 @@ export function webAddress(text) {
   }
 }
 
+/** A list that holds no other one stands on one line of at most so many characters. */
+const LINE = 60;
+
 /**
- * A value as indented JSON, for reading.
+ * A value as indented JSON, for reading; a text as it is.
  * @param {unknown} value
  * @returns {string}
  */
-export const json = (value) => plain(typeof value === "string" ? value : JSON.stringify(value, null, 2));
+export function json(value) {
+  if (typeof value === "string") return plain(value);
+  try {
+    return plain(written(value, ""));
+  } catch {
+    // a payload can be nested deeper than any program that goes down into it
+    return "nested too deeply to be shown";
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} indent
+ * @returns {string}
+ */
+function written(value, indent) {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
+  const isList = Array.isArray(value);
+  const isFlat = isList && value.every((item) => typeof item !== "object" || item === null);
+  const line = isFlat ? `[${value.map((item) => JSON.stringify(item)).join(", ")}]` : "";
+  if (isFlat && line.length <= LINE) return line;
+  const inner = `${indent}  `;
+  const parts = isList
+    ? value.map((item) => written(item, inner))
+    : Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${written(item, inner)}`);
+  const [open, close] = isList ? "[]" : "{}";
+  return parts.length === 0 ? open + close : `${open}\n${parts.map((part) => inner + part).join(",\n")}\n${indent}${close}`;
+}
