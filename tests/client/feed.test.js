@@ -28,7 +28,9 @@ function snapshot(payloads, cursor = "9-9") {
   return { type: "job.snapshot", jobId: 1, snapshot: { ...state.view, durable: true }, cursor };
 }
 
-const UNKNOWN = { type: "job.snapshot", jobId: 1, snapshot: { jobId: 1, status: "unknown", run: null, durable: false } };
+const NOBODY = { jobId: 1, status: "unknown", run: null, durable: false };
+const UNKNOWN = { type: "job.snapshot", jobId: 1, snapshot: NOBODY };
+const UNHEARD = { ...UNKNOWN, snapshot: { ...NOBODY, durable: true } };
 const RUNNING = { nodeId: 1, status: "running", rowCount: 1 };
 
 test("events change the state, move the cursor, and are told with their kind", () => {
@@ -39,7 +41,8 @@ test("events change the state, move the cursor, and are told with their kind", (
 });
 
 test("an end is told as one; it is final unless another run follows", () => {
-  const { feed, told } = fed([progress({ status: "failed", willRetry: true }, "1-1"), progress({ status: "completed", run: 2 }, "2-2")]);
+  const first = progress({ status: "failed", willRetry: true }, "1-1");
+  const { feed, told } = fed([first, progress({ status: "completed", run: 2 }, "2-2")]);
   assert.deepEqual(told.map(({ end, final }) => [end, final]), [["failed", false], ["completed", true]]);
   assert.equal(feed.ended, true);
 });
@@ -52,7 +55,8 @@ test("late events are not told and change nothing, but the cursor moves on", () 
 });
 
 test("a gap is kept and told, and the snapshot behind it is the state", () => {
-  const { feed, told } = fed([progress(RUNNING, "1-1"), { type: "job.gap", reason: "retention", from: "1-1" }, snapshot([{ ...RUNNING, rowCount: 5 }])]);
+  const gap = { type: "job.gap", reason: "retention", from: "1-1" };
+  const { feed, told } = fed([progress(RUNNING, "1-1"), gap, snapshot([{ ...RUNNING, rowCount: 5 }])]);
   assert.deepEqual(told.map(({ kind }) => kind), ["progress", "gap", "snapshot"]);
   assert.deepEqual(feed.gap, { reason: "retention", from: "1-1", to: null });
   assert.equal(feed.cursor, "9-9");
@@ -70,20 +74,22 @@ test("without a log a reconnect keeps what was seen, and tells a gap once", () =
 });
 
 test("a job nobody has heard of goes on from its first event, where there is a log", () => {
-  const { feed } = fed([{ ...UNKNOWN, snapshot: { ...UNKNOWN.snapshot, durable: true } }]);
+  const { feed } = fed([UNHEARD]);
   assert.equal(feed.cursor, "start");
   assert.equal(feed.synced, true);
   assert.equal(feed.state.view.status, "unknown");
 });
 
 test("a log that lives another life: an unknown job is unknown", () => {
-  const { feed } = fed([progress(RUNNING, "1-1"), { type: "job.gap", reason: "epoch" }, { ...UNKNOWN, snapshot: { status: "unknown", durable: true } }]);
+  const { feed } = fed([progress(RUNNING, "1-1"), { type: "job.gap", reason: "epoch" }, UNHEARD]);
   assert.equal(feed.state.view.status, "unknown");
 });
 
 test("what is no message is passed over", () => {
-  const bad = [{}, { type: 7 }, { type: "job.snapshot" }, { type: "job.snapshot", snapshot: { nodes: 7 } }, { type: "job.gap" }];
-  const worse = [null, 7, "text", [], {}, { status: 7 }, { kind: "other" }, { nodeId: {} }].map((payload) => progress(/** @type {any} */ (payload)));
+  const none = { type: "job.snapshot", snapshot: { nodes: 7 } };
+  const bad = [{}, { type: 7 }, { type: "job.snapshot" }, none, { type: "job.gap" }];
+  const payloads = [null, 7, "text", [], {}, { status: 7 }, { kind: "other" }, { nodeId: {} }];
+  const worse = payloads.map((payload) => progress(/** @type {any} */ (payload)));
   const { feed, told } = fed([...bad, ...worse, { type: "of-tomorrow", jobId: 1 }]);
   assert.deepEqual(told.map(({ kind }) => kind), ["gap"]);
   assert.equal(feed.state.view.status, "unknown");

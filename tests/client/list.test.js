@@ -17,8 +17,9 @@ function told(messages, list = new List()) {
 }
 
 test("newest first; of the same moment by their ids, as the hub has it", () => {
-  const { list } = told([summary(1, "2026-01-01"), summary("b", "2026-01-03"), summary("a", "2026-01-03"), summary(2, "2026-01-02")]);
-  assert.deepEqual(list.list.map(({ jobId }) => jobId), ["b", "a", 2, 1]);
+  const days = { 1: "2026-01-01", b: "2026-01-03", a: "2026-01-03", 2: "2026-01-02" };
+  const { list } = told(Object.entries(days).map(([jobId, day]) => summary(jobId, day)));
+  assert.deepEqual(list.list.map(({ jobId }) => jobId), ["b", "a", "2", "1"]);
 });
 
 test("the list stays the same array until something changes", () => {
@@ -42,6 +43,7 @@ test("it is synced when it was told as a whole; what a later telling lacks is go
 });
 
 test("what is no summary is passed over", () => {
-  const { changes } = told([{ type: "job.summary" }, { type: "job.summary", jobId: {}, status: "running" }, { type: "other" }, {}]);
+  const type = "job.summary";
+  const { changes } = told([{ type }, { type, jobId: {}, status: "running" }, { type: "other" }, {}]);
   assert.deepEqual(changes, [null, null, null, null]);
 });

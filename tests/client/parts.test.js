@@ -24,7 +24,8 @@ test("backoff: full jitter below a bound that doubles up to the longest, and beg
 });
 
 test("sse: events in any pieces, with any line ends", () => {
-  const text = ": hello\r\nevent: progress\nid: 1-1\ndata: {\"a\":\ndata: 1}\n\nretry: 2000\r\n\r\ndata\r\rdata:x\n\ndata: unfinished";
+  const first = ': hello\r\nevent: progress\nid: 1-1\ndata: {"a":\ndata: 1}\n\n';
+  const text = `${first}retry: 2000\r\n\r\ndata\r\rdata:x\n\ndata: unfinished`;
   const whole = new SseParser().push(text);
   assert.deepEqual(whole, ['{"a":\n1}', "", "x"]);
   for (let size = 1; size < 12; size++) {
@@ -39,7 +40,9 @@ test("token: what its payload says, and null for what says nothing", () => {
   const grant = readToken(token("täst", { scope: "watch cancel", jobs: [1, "a"], exp: 2_000_000_000 }));
   assert.deepEqual(grant, { tenant: "täst", scope: ["watch", "cancel"], jobs: [1, "a"], expiresAt: 2e12 });
   assert.deepEqual(readToken(token("a", { scope: ["watch"] }))?.scope, ["watch"]);
-  for (const bad of ["", "a.b.c", "no token", `x.${btoa("{}")}.y`, `x.${btoa('{"tenant":"a"}')}.y`]) assert.equal(readToken(bad), null);
+  for (const bad of ["", "a.b.c", "no token", `x.${btoa("{}")}.y`, `x.${btoa('{"tenant":"a"}')}.y`]) {
+    assert.equal(readToken(bad), null);
+  }
 });
 
 test("token: a function that hangs, throws or gives no string is an error in words", async () => {
@@ -57,7 +60,9 @@ test("the ladder: refused, the next rung, or later", () => {
     [401, true, "later"], [4001, true, "later"], [4003, true, "later"], [4499, true, "later"], [1006, true, "later"],
     [1006, false, "next"], [0, false, "next"], [4001, false, "later"], [502, false, "next"],
   ];
-  for (const [status, worked, decided] of cases) assert.equal(verdict(new MilepostError(status, "", ""), worked), decided, `${status}`);
+  for (const [status, worked, decided] of cases) {
+    assert.equal(verdict(new MilepostError(status, "", ""), worked), decided, `${status}`);
+  }
 });
 
 test("the hub's clock: what was made just now counts, what is older does not", () => {

@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { createServer, request } from "node:http";
 import { connect } from "node:net";
 
+const NO_UPGRADE = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 export class Proxy {
   /** Answer an upgrade as a plain request. */
   dropUpgrade = false;
@@ -13,8 +15,6 @@ export class Proxy {
   hole = false;
   /** What was asked for: `GET /ws`, with `upgrade` before it for those. @type {string[]} */
   requests = [];
-  /** What clients sent through sockets that were upgraded, and the addresses they asked for. */
-  sent = "";
   #target;
   #server = createServer();
   /** @type {Set<import("node:net").Socket>} */
@@ -25,7 +25,7 @@ export class Proxy {
     this.#target = new URL(url);
     this.#server.on("connection", (socket) => this.#hold(socket));
     this.#server.on("request", (asked, answer) => this.#request(asked, answer));
-    this.#server.on("upgrade", (asked, socket, head) => this.#upgrade(asked, /** @type {import("node:net").Socket} */ (socket), head));
+    this.#server.on("upgrade", (asked, socket, head) => this.#upgrade(asked, socket, head));
   }
 
   async start() {
@@ -86,16 +86,17 @@ export class Proxy {
 
   /**
    * @param {import("node:http").IncomingMessage} asked
-   * @param {import("node:net").Socket} socket
+   * @param {import("node:stream").Duplex} socket
    * @param {Buffer} head
    */
   #upgrade(asked, socket, head) {
     this.requests.push(`upgrade ${asked.method} ${asked.url}`);
     if (this.hole) return;
-    if (this.dropUpgrade) return void socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    if (this.dropUpgrade) return void socket.end(NO_UPGRADE);
     const onward = connect(Number(this.#target.port), this.#target.hostname);
     const lines = [`GET ${asked.url} HTTP/1.1`];
-    for (let at = 0; at < asked.rawHeaders.length; at += 2) lines.push(`${asked.rawHeaders[at]}: ${asked.rawHeaders[at + 1]}`);
+    const { rawHeaders } = asked;
+    for (let at = 0; at < rawHeaders.length; at += 2) lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
     onward.write(`${lines.join("\r\n")}\r\n\r\n`);
     onward.write(head);
     for (const [from, to] of [[socket, onward], [onward, socket]]) {

@@ -6,12 +6,13 @@ import { once } from "node:events";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 const SECRET = "a secret of the tests, long enough for HS256";
-const BIN = process.env.MILEPOST_BIN ?? resolve(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../../.venv/bin");
+const BIN = process.env.MILEPOST_BIN ?? fileURLToPath(new URL("../../.venv/bin", import.meta.url));
 
 /**
  * Wait until it is so.
@@ -39,7 +40,8 @@ const base64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url
  * @param {object} [claims] besides the tenant and an end in an hour
  */
 export function token(tenant, claims = {}) {
-  const body = `${base64({ alg: "HS256", typ: "JWT" })}.${base64({ tenant, exp: Date.now() / 1000 + 3600, ...claims })}`;
+  const exp = Date.now() / 1000 + 3600;
+  const body = `${base64({ alg: "HS256", typ: "JWT" })}.${base64({ tenant, exp, ...claims })}`;
   return `${body}.${createHmac("sha256", SECRET).update(body).digest("base64url")}`;
 }
 
@@ -141,7 +143,8 @@ export class Service {
 
   async close() {
     this.#publisher?.destroy();
-    for (const child of this.#processes.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)) {
+    for (const child of this.#processes) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
       child.kill("SIGKILL");
       await once(child, "exit");
     }

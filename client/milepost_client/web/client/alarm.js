@@ -1,6 +1,6 @@
 const SLICE = 5_000;
 
-/** One timer that keeps time across a machine's sleep: of the two clocks one stands still then, the other can be set. */
+/** One timer that keeps time across a machine's sleep: one clock stands still then, the other can be set. */
 export class Alarm {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;

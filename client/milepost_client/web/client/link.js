@@ -198,7 +198,8 @@ export class Link {
       down,
     };
     const { connectTimeout } = this.#options;
-    this.#slow.set(connectTimeout, () => down(new MilepostError(0, "timeout", `silence for ${connectTimeout / 1000} s`)));
+    const silent = new MilepostError(0, "timeout", `silence for ${connectTimeout / 1000} s`);
+    this.#slow.set(connectTimeout, () => down(silent));
     try {
       this.#rung = new RUNGS[transport]({ url: this.#url, options: this.#options, sink }, token);
       for (const topic of this.#host.topics()) this.#rung.subscribe(topic);

@@ -239,7 +239,9 @@ export class Milepost extends EventTarget {
   #narrowed(words) {
     const allowed = this.grant?.jobs?.map(String);
     const error = new MilepostError(0, "forbidden", words);
-    for (const key of this.#shares.keys()) if (key !== "*" && allowed?.includes(key) === false) this.#refused(key, error);
+    for (const key of this.#shares.keys()) {
+      if (key !== "*" && allowed?.includes(key) === false) this.#refused(key, error);
+    }
   }
 
   /**

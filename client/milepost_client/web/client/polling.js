@@ -245,7 +245,8 @@ class ListPoll {
       return { snapshot: { ...job, status: "unknown" } };
     });
     this.#active.delete(key);
-    if (isObject(snapshot)) this.#tell(Object.fromEntries(Object.keys(job).map((name) => [name, snapshot[name] ?? null])));
+    if (!isObject(snapshot)) return;
+    this.#tell(Object.fromEntries(Object.keys(job).map((name) => [name, snapshot[name] ?? null])));
   }
 
   /** @param {Message} job */

@@ -28,7 +28,8 @@ export class StreamRung {
   constructor(context, token) {
     this.#context = context;
     this.#token = token;
-    this.#polling = new PollingRung({ ...context, sink: { ...context.sink, down: (error) => this.#down(error) } }, token);
+    const sink = { ...context.sink, down: (/** @type {MilepostError} */ error) => this.#down(error) };
+    this.#polling = new PollingRung({ ...context, sink }, token);
   }
 
   /** @param {Topic} topic */

@@ -1,7 +1,10 @@
 /**
  * @typedef {string | (() => string | Promise<string>)} Token a JWT, or what gives one whenever it is called
- * @typedef {{ tenant: string, scope: string[], jobs: (string | number)[] | null, expiresAt: number }} Grant what a token
- *   says of itself; `expiresAt` in milliseconds since 1970
+ * @typedef {object} Grant what a token says of itself
+ * @property {string} tenant
+ * @property {string[]} scope
+ * @property {(string | number)[] | null} jobs null: all of them
+ * @property {number} expiresAt milliseconds since 1970
  */
 
 /**
