@@ -20,7 +20,9 @@
  * @property {readonly (readonly NodeId[])[] | null} [edges] pairs, from and to
  */
 
-/** @typedef {{ readonly nodeId: NodeId, readonly nodeName?: string | null, readonly weight?: number | null }} PlanNode */
+/**
+ * @typedef {{ readonly nodeId: NodeId, readonly nodeName?: string | null, readonly weight?: number | null }} PlanNode
+ */
 
 /**
  * An event's payload as it was published. All fields are optional, and there may be more than these.
@@ -59,9 +61,16 @@
  * @property {string} [endedAt] of its end, until it goes on
  */
 
-/** @typedef {{ readonly at: string, readonly level: string, readonly message: string | null, readonly nodeId?: NodeId }} LogLine */
+/**
+ * @typedef {{ readonly at: string, readonly level: string, readonly message: string | null,
+ *   readonly nodeId?: NodeId }} LogLine
+ */
 
-/** @typedef {Readonly<Record<string, unknown>> & { readonly name: string, readonly uri: string, readonly at: string }} Artifact */
+/**
+ * There may be more fields than these.
+ * @typedef {Readonly<Record<string, unknown>> & { readonly name: string, readonly uri: string,
+ *   readonly at: string }} Artifact
+ */
 
 /**
  * A job's state. Never changed: a change makes another one, in which what has not changed is the same object.

@@ -194,12 +194,15 @@ export class JobState {
   #takeNode(nodeId, event, when) {
     const known = this.#nodes.get(nodeId);
     /** @type {NodeView} */
-    const node = { ...(known ?? { nodeId }), at: when };
+    // not begun with a spread: V8 then gives each copy a shape of its own, and reading thousands takes ten times longer
+    const node = { nodeId, ...known, at: when };
     const { status } = event;
     if (status !== "idle") node.startedAt ??= when;
     if (ENDS.has(status)) node.endedAt ??= when;
     else if (status) delete node.endedAt;
-    for (const field of NODE_FIELDS) if ((event[field] ?? null) !== null) Object.assign(node, { [field]: event[field] });
+    for (const field of NODE_FIELDS) {
+      if ((event[field] ?? null) !== null) node[field] = /** @type {never} */ (event[field]);
+    }
     const fraction = fractionOf(event, node.total);
     if (fraction !== null) node.fraction = fraction;
     const error = errorOf(event);
@@ -250,12 +253,13 @@ export class JobState {
 
   /** The plan's nodes weighed, null without a plan. */
   #planned() {
+    const nodes = this.#nodes;
     let done = 0;
     let weights = 0;
-    for (const { nodeId, weight } of this.#own.plan?.nodes ?? []) {
-      const node = this.#nodes.get(nodeId);
-      weights += weight ?? 1;
-      done += (weight ?? 1) * (node?.status === "completed" ? 1 : (node?.fraction ?? 0));
+    for (const planned of this.#own.plan?.nodes ?? []) {
+      const weight = planned.weight ?? 1;
+      weights += weight;
+      done += weight * doneOf(nodes.get(planned.nodeId));
     }
     return weights ? done / weights : null;
   }
@@ -266,8 +270,9 @@ export class JobState {
  * @param {string | number} id
  */
 export function jsonJobId(id) {
-  const number = Number(id);
-  return Number.isSafeInteger(number) && /^\d+$/.test(String(id)) && String(number) === String(id) ? number : String(id);
+  const text = String(id);
+  const number = Number(text);
+  return /^\d+$/.test(text) && String(number) === text && Number.isSafeInteger(number) ? number : text;
 }
 
 /**
@@ -288,6 +293,12 @@ function fractionOf({ fraction, rowCount }, total) {
   if ((rowCount ?? null) === null || !total || total <= 0) return null;
   return Math.min(Math.max(/** @type {number} */ (rowCount) / total, 0), 1);
 }
+
+/**
+ * How much of it is done, 0..1.
+ * @param {NodeView | undefined} node
+ */
+const doneOf = (node) => (node?.status === "completed" ? 1 : (node?.fraction ?? 0));
 
 /**
  * @param {Payload} event

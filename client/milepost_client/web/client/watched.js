@@ -23,7 +23,8 @@ import { JobState } from "./state.js";
  * @property {MilepostError | null} error why it cannot be watched
  */
 
-const frame = globalThis.requestAnimationFrame?.bind(globalThis) ?? ((/** @type {() => void} */ draw) => setTimeout(draw, 16));
+/** @type {(draw: () => void) => unknown} */
+const frame = globalThis.requestAnimationFrame?.bind(globalThis) ?? ((draw) => setTimeout(draw, 16));
 
 /**
  * @template {EventTarget & { close(): void }} Handle
