@@ -34,4 +34,4 @@ class DashboardPage:
 
     async def lines(self) -> list[str]:
         """The log as it can be read there."""
-        return await self.page.locator(".log li .said").all_inner_texts()
+        return await self.page.locator(".log li .said").all_text_contents()

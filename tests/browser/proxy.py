@@ -19,6 +19,8 @@ class Proxy:
         """Whether an upgrade is answered as by a proxy that knows none."""
         self.holds_streams = False
         """Whether an event stream's head comes, and its body never."""
+        self.swallows = False
+        """Whether new connections are black holes from their first byte on."""
         self.upgrades = 0
         """Upgrades asked for so far."""
         self.streams = 0
@@ -40,15 +42,15 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    @property
-    def open(self) -> int:
-        """Connections that pass anything on."""
-        return sum(not pipe.frozen for pipe in self._pipes)
-
     def freeze(self) -> None:
-        """Every connection there is becomes a black hole: nothing comes through, and no end of it is told."""
+        """Every connection is a black hole from now on: nothing comes through, and no end of it is told."""
+        self.swallows = True
         for pipe in self._pipes:
             pipe.frozen = True
+
+    def thaw(self) -> None:
+        """New connections come through again; those that are black holes stay what they are."""
+        self.swallows = False
 
     def cut(self) -> None:
         """Break every connection there is."""
@@ -76,6 +78,8 @@ class Proxy:
         stream = b"/stream" in head.partition(b"\r\n")[0]
         self.upgrades += upgrade
         self.streams += stream
+        if self.swallows:
+            await asyncio.Event().wait()
         if upgrade and self.drops_upgrades:
             writer.write(_REFUSAL)
             await writer.drain()
