@@ -10,9 +10,16 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from milepost.nats_server import NatsServer
+from tests.browser.client_page import ClientPage
 from tests.browser.page_server import PageServer
+from tests.browser.proxy import Proxy
 from tests.browser.wire import Wire
 from tests.milepost.conftest import SECRET, Service, serving
+
+BEAT = 0.25
+"""Seconds of silence after which `quick_hub` sends a heartbeat."""
+IDLE = 1_000
+"""Milliseconds of silence after which a page before `quick_hub` is to look for another connection."""
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +69,23 @@ async def other_page(browser: Browser) -> AsyncIterator[Page]:
 def wire(page: Page) -> Wire:
     """What `page` receives."""
     return Wire(page)
+
+
+@pytest.fixture(scope="session")
+def quick_hub(shared_nats: NatsServer, site: PageServer) -> Iterator[Service]:
+    """A hub whose heartbeats come as often as its pages are impatient."""
+    with serving(shared_nats.url, "--allow-origin", site.origin, "--heartbeat-interval", str(BEAT)) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def proxy(quick_hub: Service) -> AsyncIterator[Proxy]:
+    """The proxy before it that a test's pages are behind."""
+    async with Proxy(int(quick_hub.url.rpartition(":")[2])) as running:
+        yield running
+
+
+@pytest.fixture
+def client(page: Page, site: PageServer) -> ClientPage:
+    """A page of somebody's own, with the hub's client in it."""
+    return ClientPage(page, site)

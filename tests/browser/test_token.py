@@ -7,10 +7,14 @@ from milepost_hub.token import issue
 from playwright.async_api import Page, expect
 
 from milepost.nats_server import NatsServer
+from tests.browser.chatty_job import ChattyJob
+from tests.browser.client_page import ClientPage
+from tests.browser.dashboard_page import DashboardPage
 from tests.browser.page_server import PageServer
 from tests.browser.publisher import publish
 from tests.browser.wire import Wire
 from tests.milepost.conftest import Service
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,3 +57,34 @@ async def test_a_token_is_renewed_without_a_new_connection(
     await expect(page.locator("#rows")).to_have_text("4711")
     assert await page.locator("#connection").inner_text() == "renewed"
     assert wire.sockets == 1
+
+
+async def test_a_token_that_ends_is_renewed_in_place(
+    *, client: ClientPage, wire: Wire, hub: Service, shared_nats: NatsServer, tenant: str
+) -> None:
+    """Each lives a few seconds: the page asks its own site for another, several times, over one connection."""
+    with ChattyJob(shared_nats.url, tenant, "1") as job:
+        await client.open(hub.url, "1", {}, tenant=tenant, ttl="3")
+        await client.is_connected()
+        await eventually_async(lambda: len(wire.of("authenticated")) >= 4)
+        await client.has_line(f"line {job.written + 1}")
+    assert wire.sockets == 1
+    assert not wire.of("error")
+    assert {status["state"] for status in (await client.seen())["statuses"]} <= {"connecting", "connected"}
+
+
+async def test_a_token_that_ends_and_cannot_be_renewed_is_asked_for(
+    *, page: Page, hub: Service, shared_nats: NatsServer, tenant: str
+) -> None:
+    """The dashboard has no other: what was seen stays to be read, under the box for another token, and goes on then."""
+    dashboard = DashboardPage(page)
+    with ChattyJob(shared_nats.url, tenant, "1") as job:
+        await dashboard.open(hub.url, hub.token(tenant, ttl=3), "1")
+        await dashboard.is_live()
+        await expect(page.locator("#token-why")).to_contain_text("expired", timeout=20_000)
+        await expect(dashboard.connection).to_contain_text("refused")
+        await expect(page.locator(".log")).to_contain_text("line 5")
+        await page.get_by_role("textbox", name="Token").fill(hub.token(tenant))
+        await page.get_by_role("button", name="Sign in").click()
+        await dashboard.is_live()
+        await expect(page.locator(".log")).to_contain_text(f"line {job.written}")
