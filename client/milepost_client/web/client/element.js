@@ -120,7 +120,7 @@ class Shown {
     const { now } = this.#clock;
     this.#graph.show(isKnown ? view.plan : null, this.#steps, this.#paces, now);
     if (!isKnown) return;
-    this.#head.show(view, now, this.#paces.job(now).left);
+    this.#head.show(view, now, this.#paces);
     this.#nodes.show(this.#steps, this.#paces, now);
   }
 

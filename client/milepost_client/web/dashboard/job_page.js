@@ -225,7 +225,7 @@ export class JobPage {
    */
   #tick(view, now) {
     const state = stateOf(view);
-    this.#head.show(view, now, this.#paces.job(now).left);
+    this.#head.show(view, now, this.#paces);
     this.#graph.show(view.plan, this.#steps, this.#paces, now);
     this.#nodes.show(this.#steps, this.#paces, now);
     this.#timeline.show(this.#steps, now, moment(view.endedAt));

@@ -42,6 +42,8 @@ export class ListPage {
   #isStale = true;
   #sortedAt = 0;
   #pointed = false;
+  /** The order is one that somebody can read by: not that of a list of which the rest is still to come. */
+  #isSettled = false;
   #refusal = "";
   #closed = new AbortController();
 
@@ -290,7 +292,7 @@ export class ListPage {
     const fresh = this.#matching(all);
     const shown = new Set(this.#order);
     const waiting = this.#isRead && this.#jobs.synced ? fresh.filter((id) => !shown.has(id)).length : 0;
-    const held = this.#isRead && this.#order.length > 0;
+    const held = this.#isRead && this.#isSettled && this.#order.length > 0;
     if (!held) this.#put(fresh);
     // the button takes it up; otherwise the next look does
     this.#isStale = held;
@@ -308,6 +310,7 @@ export class ListPage {
   /** @param {JobId[]} order */
   #put(order) {
     this.#order = order;
+    this.#isSettled = this.#jobs.synced || this.#before.size > 0;
     this.#rows.arrange(order);
     const { grant, status } = this.#around.hub;
     this.#empty.show({

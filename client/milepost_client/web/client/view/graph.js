@@ -25,7 +25,7 @@ const DOWN = 20;
 const TIP = 5;
 
 /** Characters of a card's second line: where a count needs them all, its speed stands in the list only. */
-const ROOM = 22;
+const ROOM = 20;
 
 /** Nodes that are drawn; a larger plan is a list only. */
 export const MOST = 300;

@@ -2,8 +2,9 @@
 
 import { Bar } from "./bar.js";
 import { elementOf, setText } from "./element_of.js";
+import { beatOf } from "./paces.js";
 import { Pill } from "./pill.js";
-import { ENDS, ago, brief, clockTime, moment, percent, silence, stateOf, timeLeft, timeOfDay } from "./text.js";
+import { ENDS, ago, brief, clockTime, fractionSpeed, moment, percent, silence, stateOf, timeLeft, timeOfDay } from "./text.js";
 
 /** @typedef {import("../shapes.js").JobView} JobView */
 
@@ -15,6 +16,7 @@ export class Head {
   #started = fact();
   #elapsed = fact("clock");
   #left = fact("clock");
+  #rate = fact("clock");
   #fresh = fact("clock");
   #message = elementOf("div", { class: "said quiet cut" });
   #bar = new Bar("progress of the job");
@@ -26,23 +28,26 @@ export class Head {
       "div",
       { class: "facts" },
       this.#pill.element,
-      ...[this.#job, this.#run, this.#started, this.#elapsed, this.#left, this.#fresh],
+      ...[this.#job, this.#run, this.#started, this.#elapsed, this.#left, this.#rate, this.#fresh],
     ),
     elementOf("div", { class: "progress" }, this.#bar.element, this.#percent),
     this.#message,
   );
 
+  #beat = "";
+
   /**
    * @param {JobView} view
    * @param {number} now the hub's time, ms
-   * @param {number | null} left ms, as the pace says
+   * @param {import("./paces.js").Paces} paces
    */
-  show(view, now, left) {
+  show(view, now, paces) {
     const state = stateOf(view);
     this.#pill.show(state);
     setText(this.#job, view.jobId === null ? "" : `job ${view.jobId}`);
     setText(this.#run, view.run > 1 ? `run ${view.run}` : "");
-    this.#showClocks(view, now, state === "running" ? left : null);
+    this.#showClocks(view, now);
+    this.#showPace(paces, state, now);
     this.#bar.show(view.fraction, state);
     setText(this.#percent, view.fraction === null ? "" : percent(view.fraction));
     const message = brief(view.message ?? "", 500);
@@ -52,17 +57,29 @@ export class Head {
   }
 
   /**
+   * @param {import("./paces.js").Paces} paces
+   * @param {string} state
+   * @param {number} now
+   */
+  #showPace(paces, state, now) {
+    const beat = `${state} ${beatOf(now)}`;
+    if (beat === this.#beat) return;
+    this.#beat = beat;
+    const { perSecond, left } = state === "running" ? paces.job(now) : { perSecond: null, left: null };
+    setText(this.#left, timeLeft(left));
+    setText(this.#rate, fractionSpeed(perSecond));
+  }
+
+  /**
    * @param {JobView} view
    * @param {number} now
-   * @param {number | null} left
    */
-  #showClocks(view, now, left) {
+  #showClocks(view, now) {
     const started = moment(view.startedAt);
     const ended = moment(view.endedAt);
     const heard = moment(view.lastEventAt);
     setText(this.#started, beginning(view, now));
     setText(this.#elapsed, span(started, ended, now));
-    setText(this.#left, timeLeft(left));
     setText(this.#fresh, heard === null ? "" : freshness(view, now - heard));
   }
 }
