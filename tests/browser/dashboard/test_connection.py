@@ -61,3 +61,26 @@ async def test_without_the_hub_clocks_stand_still_and_what_was_missed_for_good_i
             await expect(lines.nth(0)).to_contain_text("before")
             await expect(lines.nth(1)).to_have_class("gap")
             await expect(lines.nth(2)).to_contain_text("after")
+
+
+async def test_a_hub_that_has_lost_nats_says_so_and_clocks_stand_still(
+    page: Page, nats_server: NatsServer, tenant: str
+) -> None:
+    with serving(nats_server.url) as hub:
+        ready(hub)
+        async with Reports(nats_server.url, tenant) as reports:
+            await reports.say(42, {"kind": "job", "status": "running", "name": "Import"}, {"fraction": 0.5})
+            await page.goto(f"{hub.url}/#token={hub.token(tenant)}&job=42")
+            await expect(page.locator(".job-head .percent")).to_have_text("50 %")
+        nats_server.kill()
+        await expect(page.locator(".connection")).to_contain_text("NATS is away")
+        strip = page.locator(".trouble-strip")
+        await expect(strip).to_contain_text(
+            "The hub has lost NATS: nothing arrives until it is back. Clocks stand still"
+        )
+        await expect(strip.get_by_role("button", name="Try now")).to_be_hidden()
+        await expect(page.locator("html")).to_have_attribute("data-live", "false")
+        await expect(page.locator(".job-head .pill")).to_have_text("running")
+        nats_server.restart()
+        await expect(page.locator(".connection")).to_contain_text("live", timeout=20_000)
+        await expect(strip).to_be_hidden()
