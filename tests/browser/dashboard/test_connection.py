@@ -84,3 +84,16 @@ async def test_a_hub_that_has_lost_nats_says_so_and_clocks_stand_still(
         nats_server.restart()
         await expect(page.locator(".connection")).to_contain_text("live", timeout=20_000)
         await expect(strip).to_be_hidden()
+
+
+async def test_without_a_log_the_page_says_what_it_cannot_know(page: Page, tenant: str) -> None:
+    with NatsServer(jetstream=False) as server, serving(server.url) as hub:
+        await page.goto(f"{hub.url}/#token={hub.token(tenant)}")
+        await expect(page.locator(".empty")).to_contain_text("No log: what happened before you came is not known.")
+        client = await nats.connect(server.url)
+        await client.publish(f"tenant.{tenant}.job.42.progress", b'{"status": "running", "name": "Import"}')
+        await page.locator(".row").click()
+        await client.publish(f"tenant.{tenant}.job.42.progress", b'{"status": "running", "message": "heard"}')
+        await expect(page.locator(".job-head")).to_contain_text("heard")
+        await expect(page.locator(".notes")).to_contain_text("No log: what happened before you came is not known.")
+        await client.close()
