@@ -84,7 +84,8 @@ class Shown {
     this.#release = release;
     this.#clock = new Clock(hub);
     this.#job = hub.job(job);
-    this.parts = elementOf("div", { class: "shown" }, this.#title, this.#note, this.#head.element, this.#error, this.#graph.element, this.#nodes.element);
+    const words = [this.#title, this.#note, this.#head.element, this.#error];
+    this.parts = elementOf("div", { class: "shown" }, ...words, this.#graph.element, this.#nodes.element);
     const { signal } = this.#closed;
     this.#job.addEventListener("change", this.#redraw.soon, { signal });
     this.#job.addEventListener("error", (event) => this.#refused(event), { signal });

@@ -26,7 +26,8 @@ export class Empty {
   show({ shown, all, synced, durable, refusal, tenant }) {
     setAttribute(this.element, "hidden", shown > 0);
     const isNew = all === 0 && synced && refusal === "";
-    setText(this.#words, refusal || (all > 0 ? "No job matches." : isNew ? nothing(durable) : "Asking the hub for its jobs…"));
+    const missing = isNew ? nothing(durable) : "Asking the hub for its jobs…";
+    setText(this.#words, refusal || (all > 0 ? "No job matches." : missing));
     this.#example.hidden = !isNew;
     setText(this.#example, example(tenant));
     this.#all.hidden = all === 0 || refusal !== "";

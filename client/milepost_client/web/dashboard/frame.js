@@ -84,11 +84,14 @@ export class Frame {
   }
 
   #header() {
-    const home = inwardLink("#/", { class: "brand", "aria-label": "Milepost, all jobs" }, mark(), elementOf("span", {}, "Milepost"));
+    const name = elementOf("span", {}, "Milepost");
+    const home = inwardLink("#/", { class: "brand", "aria-label": "Milepost, all jobs" }, mark(), name);
+    const space = elementOf("span", { class: "space" });
+    const acts = [this.#connection, this.#theme, this.#out];
     return elementOf(
       "header",
       {},
-      elementOf("div", { class: "inner" }, home, this.#tenant, elementOf("span", { class: "space" }), this.#connection, this.#theme, this.#out),
+      elementOf("div", { class: "inner" }, home, this.#tenant, space, ...acts),
     );
   }
 

@@ -204,9 +204,11 @@ export class JobPage {
     this.#sameRun();
     this.#paces.take(view);
     const last = this.#drawn;
-    if (last === null || view.nodes !== last.nodes || view.plan !== last.plan || view.status !== last.status) this.#steps = stepsOf(view);
+    const isSame = last !== null && view.nodes === last.nodes && view.plan === last.plan && view.status === last.status;
+    if (!isSame) this.#steps = stepsOf(view);
     setText(this.#title, nameOf(view));
-    this.#error.show(ENDS.has(view.status) ? view.error : null, failedIn(view, this.#steps), view.willRetry ? "Failed, another run follows" : "Failed");
+    const failed = view.willRetry ? "Failed, another run follows" : "Failed";
+    this.#error.show(ENDS.has(view.status) ? view.error : null, failedIn(view, this.#steps), failed);
     const { artifacts, result, graph, both, timeline } = this.#parts;
     result.hidden = view.result === null || view.result === undefined;
     if (!result.hidden) this.#result.show(view.result);
@@ -246,17 +248,22 @@ export class JobPage {
     for (const part of [graph, both]) part.hidden = true;
     const id = brief(String(view.jobId));
     document.title = `job ${id} – Milepost`;
-    const words = this.#refusal || (this.#job.synced ? `Nobody has heard of job ${id} yet. This page will show it when it reports.` : `Asking the hub for job ${id}…`);
+    const nobody = `Nobody has heard of job ${id} yet. This page will show it when it reports.`;
+    const words = this.#refusal || (this.#job.synced ? nobody : `Asking the hub for job ${id}…`);
     if (this.#waiting.textContent !== words) this.#waiting.replaceChildren(elementOf("p", {}, words));
   }
 
   /** @param {JobView} view */
   #showNotes(view) {
     const notes = [...this.#gaps].map((words) => `Some events are missing: ${words}.`);
-    if (this.#job.synced && this.#around.hub.status.durable === false) notes.push("No log: what happened before you came is not known.");
+    const hasLog = this.#around.hub.status.durable !== false;
+    if (this.#job.synced && !hasLog) notes.push("No log: what happened before you came is not known.");
     if (view.willRetry) notes.push(`${view.status === "failed" ? "Failed" : "Ended"}, another run follows.`);
-    if (view.truncated.length > 0) notes.push(`Too much to show all of it: ${view.truncated.map((name) => brief(name, 40)).join(", ")} cut.`);
-    if (this.#steps.length > MOST_DRAWN && view.plan !== null) notes.push(`The plan has ${count(this.#steps.length)} nodes: too many for a graph, they are in the list.`);
+    const cut = view.truncated.map((name) => brief(name, 40)).join(", ");
+    if (cut !== "") notes.push(`Too much to show all of it: ${cut} cut.`);
+    const nodes = this.#steps.length;
+    const isLarge = view.plan !== null && nodes > MOST_DRAWN;
+    if (isLarge) notes.push(`The plan has ${count(nodes)} nodes: too many for a graph, they are in the list.`);
     const isSignedOut = this.#around.hub.status.state === "refused";
     if (this.#refusal !== "" && this.#job.synced && !isSignedOut) notes.push(this.#refusal);
     const text = notes.join("\n");

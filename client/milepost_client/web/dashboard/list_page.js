@@ -115,7 +115,8 @@ export class ListPage {
     if (event.key === "/" && !inSearch) return this.#toSearch(event);
     if (event.key === "Escape" && inSearch) return this.#leaveSearch(event);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step !== undefined && (inSearch || this.#rows.focused >= 0 || event.target === document.body)) this.#move(event, step);
+    const isHere = inSearch || this.#rows.focused >= 0 || event.target === document.body;
+    if (step !== undefined && isHere) this.#move(event, step);
   }
 
   /** @param {KeyboardEvent} event */
@@ -147,7 +148,8 @@ export class ListPage {
   #build() {
     for (const status of ["", ...FILTERS]) this.#filters.append(this.#filter(status));
     const heading = elementOf("h1", {}, "Jobs ", this.#total);
-    const search = elementOf("div", { class: "search" }, this.#search, elementOf("kbd", { "aria-hidden": "true" }, "/"));
+    const key = elementOf("kbd", { "aria-hidden": "true" }, "/");
+    const search = elementOf("div", { class: "search" }, this.#search, key);
     this.element.append(
       elementOf("div", { class: "tools" }, heading, search, this.#filters, this.#new),
       elementOf("div", { class: "panel list" }, this.#rows.element, this.#empty.element),

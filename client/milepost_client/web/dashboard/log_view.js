@@ -28,7 +28,11 @@ export class LogView {
   #waiting = [];
   #follows = true;
   #lines = elementOf("ol", {});
-  #scroller = elementOf("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "log lines", tabindex: 0 }, this.#lines);
+  #scroller = elementOf(
+    "div",
+    { class: "log", role: "log", "aria-live": "off", "aria-label": "log lines", tabindex: 0 },
+    this.#lines,
+  );
   #follow = elementOf("button", { type: "button", class: "follow", hidden: true }, "↓ Follow");
   #none = elementOf("p", { class: "quiet none" }, "No log line yet.");
   element = elementOf("div", { class: "log-box" }, this.#scroller, this.#none, this.#follow);

@@ -95,7 +95,9 @@ class Dashboard {
     const { place } = parse(location.hash);
     if (this.#page instanceof ListPage && place.page === "list") return this.#page.show(place);
     this.#page?.close();
-    const around = { hub: /** @type {Milepost} */ (this.#hub), clock: /** @type {Clock} */ (this.#clock), frame: this.#frame };
+    const hub = /** @type {Milepost} */ (this.#hub);
+    const clock = /** @type {Clock} */ (this.#clock);
+    const around = { hub, clock, frame: this.#frame };
     this.#page = place.page === "list" ? new ListPage(around, place, this.#remembered) : new JobPage(around, place.job);
     if (place.page === "job") this.#remembered.job = place.job;
     this.#holder.replaceChildren(this.#page.element);
@@ -112,7 +114,7 @@ class Dashboard {
   #look = () => {
     const { state, reason } = /** @type {Milepost} */ (this.#hub).status;
     if (state === "connected") this.#everConnected = true;
-    if (state !== "refused") return this.#signIn.element.parentElement === this.#holder ? this.#signIn.element.remove() : undefined;
+    if (state !== "refused") return this.#hideSignIn();
     const words = reason ?? "the hub has refused the token";
     session.forget();
     if (!this.#everConnected) return this.#askForToken(words);
@@ -120,6 +122,12 @@ class Dashboard {
     this.#signIn.show(words);
     this.#holder.prepend(this.#signIn.element);
   };
+
+  /** The box above the page goes; one that is the page stays. */
+  #hideSignIn() {
+    const { element } = this.#signIn;
+    if (element.parentElement === this.#holder) element.remove();
+  }
 
   /** @param {KeyboardEvent} event */
   #key = (event) => {

@@ -71,7 +71,8 @@ function folded(title, text, open) {
   const cut = text.length > MOST_JSON;
   const shown = cut ? `${text.slice(0, MOST_JSON)}\n… ${count(text.length - MOST_JSON)} more characters` : text;
   const pre = elementOf("pre", { class: "said", tabindex: 0, role: "region", "aria-label": title }, shown);
-  return elementOf("details", { open }, elementOf("summary", {}, title, elementOf("span", { class: "quiet" }, ` ${bytes(text.length)}`)), pre);
+  const size = elementOf("span", { class: "quiet" }, ` ${bytes(text.length)}`);
+  return elementOf("details", { open }, elementOf("summary", {}, title, size), pre);
 }
 
 /** What the job made: a name, and a link where it leads to the web. */
@@ -97,11 +98,12 @@ function artifactLine(artifact) {
   const address = webAddress(artifact.uri);
   const what = address === null ? elementOf("span", { class: "said name" }, name) : outwardLink(address, name);
   const size = [artifact.bytes, artifact.size].find((value) => typeof value === "number");
+  const told = typeof size === "number" && size >= 0 ? bytes(size) : "";
   const uri = brief(artifact.uri, 1_000);
   return elementOf(
     "li",
     { title: uri },
-    elementOf("div", { class: "first" }, what, elementOf("span", { class: "quiet" }, typeof size === "number" && size >= 0 ? bytes(size) : "")),
+    elementOf("div", { class: "first" }, what, elementOf("span", { class: "quiet" }, told)),
     elementOf("div", { class: "said mono quiet cut" }, uri),
   );
 }

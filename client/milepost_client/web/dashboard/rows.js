@@ -1,4 +1,4 @@
-// The rows of the list that are in view, drawn out of any number: each has the same height, so where it stands is known.
+// The rows of the list that are in view, out of any number: all have the same height, so where each stands is known.
 
 import { Bar } from "../client/view/bar.js";
 import { elementOf, inwardLink, setAttribute, setStyle, setText } from "../client/view/element_of.js";

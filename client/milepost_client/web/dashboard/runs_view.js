@@ -5,7 +5,8 @@ import { Pill } from "../client/view/pill.js";
 import { JobState } from "../client/state.js";
 import { brief, clockTime, moment, timeOfDay } from "../client/view/text.js";
 
-/** @typedef {{run: number, status: string, startedAt: string | null, endedAt: string | null, error: string | null}} Run */
+/** @typedef {string | null} Time RFC 3339 */
+/** @typedef {{run: number, status: string, startedAt: Time, endedAt: Time, error: string | null}} Run */
 
 /** Pages of the log that are read, and events of one. */
 const MOST_PAGES = 40;
@@ -47,7 +48,8 @@ export class RunsView {
     try {
       const { runs, whole } = await this.#fetch();
       this.#list.replaceChildren(...runs.reverse().map((each) => lineOf(each, this.#now())));
-      this.#words.replaceChildren(whole ? "" : "The log is longer than what was read.", runs.length === 0 ? "The log has no events." : "");
+      const found = runs.length === 0 ? "The log has no events." : "";
+      this.#words.replaceChildren(whole ? found : "The log is longer than what was read.");
     } catch (error) {
       this.#words.replaceChildren(error instanceof Error ? error.message : String(error));
       this.#ask.hidden = false;
@@ -108,12 +110,13 @@ function lineOf({ run, status, startedAt, endedAt, error }, now) {
   const began = moment(startedAt);
   const ended = moment(endedAt);
   const took = began !== null && ended !== null ? `took ${clockTime(ended - began)}` : "";
+  const when = [began === null ? "" : timeOfDay(began, now), took].filter(Boolean).join(", ");
   const line = elementOf(
     "li",
     {},
     elementOf("span", { class: "which" }, `Run ${run}`),
     pill.element,
-    elementOf("span", { class: "quiet" }, [began === null ? "" : timeOfDay(began, now), took].filter(Boolean).join(", ")),
+    elementOf("span", { class: "quiet" }, when),
   );
   if (error) line.append(elementOf("span", { class: "said why cut", title: brief(error, 1_000) }, brief(error)));
   setAttribute(line, "data-state", status);

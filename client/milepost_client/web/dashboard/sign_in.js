@@ -2,6 +2,10 @@
 
 import { elementOf, setText } from "../client/view/element_of.js";
 
+const WHAT =
+  "A token says whose jobs you may see. Make one where the hub's secret is, or open a link that carries one.";
+const COMMAND = "milepost token --tenant acme --scope watch --scope cancel";
+
 /** Asks for a token; what is typed is sent nowhere by the form itself. */
 export class SignIn {
   #field = elementOf("input", {
@@ -34,9 +38,9 @@ export class SignIn {
     this.element.append(
       elementOf("h1", {}, "Sign in"),
       this.#why,
-      elementOf("p", { class: "quiet" }, "A token says whose jobs you may see. Make one where the hub's secret is, or open a link that carries one."),
+      elementOf("p", { class: "quiet" }, WHAT),
       form,
-      elementOf("pre", { class: "example", tabindex: 0, "aria-label": "the command that makes a token" }, "milepost token --tenant acme --scope watch --scope cancel"),
+      elementOf("pre", { class: "example", tabindex: 0, "aria-label": "the command that makes a token" }, COMMAND),
       elementOf("p", { class: "quiet small" }, "It stays in this tab, and is sent to this hub only."),
     );
   }

@@ -4,7 +4,7 @@ import { ENDS, moment } from "../client/view/text.js";
 
 /** @typedef {import("../client/shapes.js").JobView} JobView */
 
-/** Silence after which the hub is asked for the first time, in ms, and by how much longer it is until each next time. */
+/** Silence after which the hub is asked for the first time, in ms, and how much longer it is until each next time. */
 const FIRST = 30_000;
 const LONGER = 1.25;
 
@@ -61,7 +61,8 @@ export class Silence {
 
   async #ask() {
     try {
-      const response = await fetch(`/api/jobs/${this.#job}`, { headers: { Authorization: `Bearer ${this.#token() ?? ""}` } });
+      const headers = { Authorization: `Bearer ${this.#token() ?? ""}` };
+      const response = await fetch(`/api/jobs/${this.#job}`, { headers });
       if (!response.ok) return;
       const { snapshot } = await response.json();
       if (snapshot.stalled !== true) return;

@@ -23,7 +23,8 @@ export class Timeline {
   #steps = [];
   #until = 0;
   #whole = 0;
-  element = elementOf("div", {}, this.#list, elementOf("div", { class: "scale quiet", "aria-hidden": "true" }, this.#from, this.#to));
+  #scale = elementOf("div", { class: "scale quiet", "aria-hidden": "true" }, this.#from, this.#to);
+  element = elementOf("div", {}, this.#list, this.#scale);
 
   /**
    * @param {readonly Step[]} steps

@@ -6,6 +6,7 @@ import { layout } from "./layout.js";
 import { fractionOf } from "./nodes.js";
 import { beatOf } from "./paces.js";
 import { Sign } from "./sign.js";
+import { isSame } from "./steps.js";
 import { amount, brief, percent, speed } from "./text.js";
 
 /**
@@ -38,7 +39,11 @@ export class Graph {
   #edges = svgOf("svg", { class: "edges", "aria-hidden": "true" });
   #list = elementOf("ol", {});
   #stage = elementOf("div", { class: "stage" }, this.#edges, this.#list);
-  element = elementOf("div", { class: "graph", role: "region", "aria-label": "graph of nodes", tabindex: 0 }, this.#stage);
+  element = elementOf(
+    "div",
+    { class: "graph", role: "region", "aria-label": "graph of nodes", tabindex: 0 },
+    this.#stage,
+  );
 
   /** @type {Plan | null} */
   #plan = null;
@@ -162,7 +167,7 @@ class Card {
    */
   show(step, paces, now) {
     const last = this.#last;
-    if (last === null || last.node !== step.node || last.state !== step.state || last.name !== step.name) this.#draw(step);
+    if (last === null || !isSame(last, step)) this.#draw(step);
     this.#last = step;
     const beat = beatOf(now);
     if (beat === this.#beat && last?.state === step.state) return;

@@ -4,7 +4,8 @@ import { Bar } from "./bar.js";
 import { elementOf, setText } from "./element_of.js";
 import { beatOf } from "./paces.js";
 import { Pill } from "./pill.js";
-import { ENDS, ago, brief, clockTime, fractionSpeed, moment, percent, silence, stateOf, timeLeft, timeOfDay } from "./text.js";
+import { ENDS, ago, brief, clockTime, fractionSpeed, moment, percent, silence } from "./text.js";
+import { stateOf, timeLeft, timeOfDay } from "./text.js";
 
 /** @typedef {import("../shapes.js").JobView} JobView */
 

@@ -29,7 +29,16 @@ const CSS = `
 }
 :host([hidden]) { display: none; }
 *, *::before, *::after { box-sizing: border-box; }
-:host button { font: inherit; color: inherit; min-height: 32px; padding: 0 12px; border: 1px solid currentColor; border-radius: 6px; background: transparent; cursor: pointer; }
+:host button {
+  min-height: 32px;
+  padding: 0 12px;
+  border: 1px solid currentColor;
+  border-radius: 6px;
+  background: transparent;
+  color: inherit;
+  font: inherit;
+  cursor: pointer;
+}
 :host :focus-visible { outline: 2px solid var(--running); outline-offset: 2px; border-radius: 4px; }
 [hidden] { display: none !important; }
 

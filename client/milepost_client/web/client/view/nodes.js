@@ -4,6 +4,7 @@ import { Bar } from "./bar.js";
 import { elementOf, setAttribute, setText } from "./element_of.js";
 import { beatOf } from "./paces.js";
 import { Sign } from "./sign.js";
+import { isSame } from "./steps.js";
 import { amount, brief, percent, speed, timeLeft } from "./text.js";
 
 /**
@@ -88,7 +89,7 @@ class Row {
    */
   show(step, paces, now) {
     const last = this.#last;
-    if (last === null || last.node !== step.node || last.state !== step.state || last.name !== step.name) this.#draw(step);
+    if (last === null || !isSame(last, step)) this.#draw(step);
     this.#last = step;
     const beat = beatOf(now);
     if (beat === this.#beat && last?.state === step.state) return;

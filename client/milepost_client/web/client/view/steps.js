@@ -25,13 +25,22 @@ export function stepsOf(view) {
   const steps = new Map();
   for (const { nodeId, nodeName } of view.plan?.nodes ?? []) {
     const node = heard.get(nodeId) ?? null;
-    steps.set(nodeId, { id: nodeId, name: nameOf(nodeId, node?.nodeName ?? nodeName), state: stateOf(node, ended), node });
+    const name = nameOf(nodeId, node?.nodeName ?? nodeName);
+    steps.set(nodeId, { id: nodeId, name, state: stateOf(node, ended), node });
   }
   for (const [id, node] of heard) {
     if (!steps.has(id)) steps.set(id, { id, name: nameOf(id, node.nodeName), state: stateOf(node, ended), node });
   }
   return [...steps.values()];
 }
+
+/**
+ * Whether there is nothing new to draw of it.
+ * @param {Step} one
+ * @param {Step} other
+ */
+export const isSame = (one, other) =>
+  one.node === other.node && one.state === other.state && one.name === other.name;
 
 /**
  * @param {NodeId} id

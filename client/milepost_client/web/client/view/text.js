@@ -280,5 +280,6 @@ function written(value, indent) {
     ? value.map((item) => written(item, inner))
     : Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${written(item, inner)}`);
   const [open, close] = isList ? "[]" : "{}";
-  return parts.length === 0 ? open + close : `${open}\n${parts.map((part) => inner + part).join(",\n")}\n${indent}${close}`;
+  if (parts.length === 0) return open + close;
+  return `${open}\n${parts.map((part) => inner + part).join(",\n")}\n${indent}${close}`;
 }
