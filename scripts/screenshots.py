@@ -28,7 +28,7 @@ from milepost.nats_server import NatsServer
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TENANT: Final = "acme"
-DESK: Final[ViewportSize] = {"width": 1280, "height": 860}
+DESK: Final[ViewportSize] = {"width": 1280, "height": 810}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 PIPELINE: Final = 42
 

@@ -24,8 +24,9 @@ test("a clock reads minutes and seconds, and more only when there is more", () =
 
 test("a duration has one unit, and goes over to the next before it would round to it", () => {
   reads(text.roughly, [
-    [0, "0 s"],
-    [200, "0.2 s"],
+    [0, "0 ms"],
+    [40, "40 ms"],
+    [1_200, "1.2 s"],
     [9_960, "10 s"],
     [59_600, "1 min"],
     [59.6 * MINUTE, "1 h"],

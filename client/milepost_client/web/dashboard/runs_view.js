@@ -3,7 +3,7 @@
 import { elementOf, setAttribute } from "../client/view/element_of.js";
 import { Pill } from "../client/view/pill.js";
 import { JobState } from "../client/state.js";
-import { brief, clockTime, moment, timeOfDay } from "../client/view/text.js";
+import { brief, lasting, moment, timeOfDay } from "../client/view/text.js";
 
 /** @typedef {string | null} Time RFC 3339 */
 /** @typedef {{run: number, status: string, startedAt: Time, endedAt: Time, error: string | null}} Run */
@@ -109,7 +109,7 @@ function lineOf({ run, status, startedAt, endedAt, error }, now) {
   pill.show(status);
   const began = moment(startedAt);
   const ended = moment(endedAt);
-  const took = began !== null && ended !== null ? `took ${clockTime(ended - began)}` : "";
+  const took = began !== null && ended !== null ? `took ${lasting(ended - began)}` : "";
   const when = [began === null ? "" : timeOfDay(began, now), took].filter(Boolean).join(", ");
   const line = elementOf(
     "li",

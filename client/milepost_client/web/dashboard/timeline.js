@@ -1,7 +1,7 @@
 // When each node ran, on one scale.
 
 import { elementOf, setAttribute, setStyle, setText } from "../client/view/element_of.js";
-import { clockTime, moment, roughly } from "../client/view/text.js";
+import { lasting, moment } from "../client/view/text.js";
 
 /** @typedef {import("../client/view/steps.js").Step} Step */
 
@@ -44,8 +44,8 @@ export class Timeline {
     this.#whole = whole;
     if (shown.length < this.#rows.size) this.#clear();
     shown.forEach((step, index) => this.#rowOf(step).show(step, spans[index], began, whole));
-    setText(this.#from, Number.isFinite(began) ? "0:00" : "");
-    setText(this.#to, Number.isFinite(began) ? clockTime(whole) : "");
+    setText(this.#from, Number.isFinite(began) ? "0" : "");
+    setText(this.#to, Number.isFinite(began) ? lasting(whole) : "");
   }
 
   #clear() {
@@ -128,9 +128,6 @@ class Row {
     setStyle(this.#took, "right", isBefore ? share(1 - from) : "auto");
   }
 }
-
-/** @param {number} time */
-const lasting = (time) => (time < 60_000 ? roughly(time) : clockTime(time));
 
 /** @param {number} part */
 const share = (part) => `${(part * 100).toFixed(2)}%`;

@@ -4,7 +4,7 @@ import { Bar } from "./bar.js";
 import { elementOf, setText } from "./element_of.js";
 import { beatOf } from "./paces.js";
 import { Pill } from "./pill.js";
-import { ENDS, ago, brief, clockTime, fractionSpeed, moment, percent, silence } from "./text.js";
+import { ENDS, ago, brief, clockTime, fractionSpeed, lasting, moment, percent, silence } from "./text.js";
 import { stateOf, timeLeft, timeOfDay } from "./text.js";
 
 /** @typedef {import("../shapes.js").JobView} JobView */
@@ -106,7 +106,7 @@ function beginning(view, now) {
  */
 function span(started, ended, now) {
   if (started === null) return "";
-  return ended === null ? `for ${clockTime(now - started)}` : `took ${clockTime(ended - started)}`;
+  return ended === null ? `for ${clockTime(now - started)}` : `took ${lasting(ended - started)}`;
 }
 
 /**

@@ -62,13 +62,13 @@ export function clockTime(time) {
 const two = (number) => String(number).padStart(2, "0");
 
 /**
- * A duration in the one unit that says enough: `0.2 s`, `12 s`, `4 min`, `1.5 h`, `3 d`.
+ * A duration in the one unit that says enough: `40 ms`, `1.2 s`, `12 s`, `4 min`, `1.5 h`, `3 d`.
  * @param {number} time
  * @returns {string}
  */
 export function roughly(time) {
   const positive = Math.max(0, time);
-  if (positive < 0.05 * SECOND) return "0 s";
+  if (positive < 0.95 * SECOND) return `${Math.round(positive)} ms`;
   if (positive < 9.95 * SECOND) return `${(positive / SECOND).toFixed(1)} s`;
   if (positive < 59.5 * SECOND) return `${Math.round(positive / SECOND)} s`;
   if (positive < 59.5 * MINUTE) return `${Math.round(positive / MINUTE)} min`;
@@ -76,6 +76,13 @@ export function roughly(time) {
   if (positive < 47.5 * HOUR) return `${Math.round(positive / HOUR)} h`;
   return `${wholes.format(Math.round(positive / DAY))} d`;
 }
+
+/**
+ * How long something took: in one unit below a minute, where a clock's reading says too little.
+ * @param {number} time
+ * @returns {string}
+ */
+export const lasting = (time) => (time < 59.5 * SECOND ? roughly(time) : clockTime(time));
 
 /** @param {number} value */
 const trimmed = (value) => String(Math.round(value * 10) / 10);
