@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser
 
 from milepost.nats_server import NatsServer
@@ -13,6 +14,10 @@ from tests import chromium
 from tests.must_run import pytest_sessionfinish
 
 __all__ = ["pytest_sessionfinish"]
+
+# How long an example takes says how busy the machine is: nothing is asserted about it.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture

@@ -35,5 +35,5 @@ class Wire:
         return found[0]
 
     async def subscribed(self, times: int = 1) -> None:
-        """Return once that many subscriptions have brought the job as it stands: what comes from now on is told."""
-        await eventually_async(lambda: len(self.of("job.snapshot")) >= times)
+        """Return once that many subscriptions have brought what there is: what comes from now on is told."""
+        await eventually_async(lambda: len(self.of("job.snapshot") + self.of("listed")) >= times)

@@ -46,9 +46,12 @@ def token(hub: Service, tenant: str) -> str:
     return hub.token(tenant, scopes=["watch", "cancel"])
 
 
-@pytest.fixture
-def failures(page: Page) -> Iterator[list[str]]:
-    """What the page's console says is wrong; a test that does not look at it wants nothing in it."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def failures(page: Page) -> AsyncIterator[list[str]]:
+    """What the page's console says is wrong; a test that does not look at it wants nothing in it.
+
+    Asynchronous, because to listen there Playwright sends something, for which it needs its loop.
+    """
     told: list[str] = []
     page.on("console", lambda message: told.append(message.text) if message.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: told.append(str(error)))
