@@ -305,7 +305,7 @@ class Connection(asyncio.Protocol):
         try:
             self._hub.subscribe(self, wish)
         except BadCursor as bad:
-            refused = ActionError("bad_cursor", str(bad), wish.id)
+            refused = ActionError("bad_cursor", str(bad), wish.id, wish.topic)
             self.perform(self.session.not_attached(refused, wish.topic, watching=wish.topic in self.channels))
 
     def woken(self, slot: int) -> None:
@@ -383,7 +383,7 @@ class Connection(asyncio.Protocol):
         except TokenError as error:
             self.perform(self.session.refused(error, id))
         else:
-            self.perform(self.session.verified(grant, id, told=told))
+            self.perform(self.session.verified(grant, id, told=told, now=time.time()))
 
     async def _verify_later(self, token: str, id: str | int | None, *, told: bool) -> None:
         await self._hub.verifier.refresh()
@@ -395,7 +395,7 @@ class Connection(asyncio.Protocol):
             except TokenError as error:
                 self.perform(self.session.refused(error, id))
             else:
-                self.perform(self.session.verified(grant, id, told=told))
+                self.perform(self.session.verified(grant, id, told=told, now=time.time()))
             self._verifying = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()

@@ -59,13 +59,18 @@ class KeysNotReady(TokenError):  # noqa: N818 - a state that passes, not a fault
 
 
 class ActionError(HubError):
-    """A client's message was refused; `id` is the message's own, echoed, or None when it had none."""
+    """A client's message was refused.
 
-    def __init__(self, code: str, message: str, id: str | int | None = None) -> None:
+    `id` is the message's own, echoed, or None when it had none; `topic` the job whose subscription is refused or has
+    ended, or `*`.
+    """
+
+    def __init__(self, code: str, message: str, id: str | int | None = None, topic: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.id = id
+        self.topic = topic
 
 
 class BadCursor(HubError, ValueError):  # noqa: N818 - what a client has sent, not a fault

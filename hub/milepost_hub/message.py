@@ -76,9 +76,9 @@ def unsubscribed(topic: str, id: MessageId) -> bytes:
     return _message("unsubscribed", id, topic)
 
 
-def authenticated(expires_at: float, id: MessageId) -> bytes:
-    """The token is good, until then (unix seconds)."""
-    return _message("authenticated", id, expiresAt=rfc3339(expires_at))
+def authenticated(expires_at: float, at: float, id: MessageId) -> bytes:
+    """The token is good, until then; it is now so late here (both unix seconds)."""
+    return _message("authenticated", id, expiresAt=rfc3339(expires_at), at=rfc3339(at))
 
 
 def token_expiring(expires_at: float) -> bytes:
@@ -96,9 +96,9 @@ def heartbeat(at: float) -> bytes:
     return _message("heartbeat", at=rfc3339(at))
 
 
-def error(code: str, message: str, id: MessageId = None) -> bytes:
-    """What a client asked for cannot be; `code` is for programs, `message` for people."""
-    return _message("error", id, code=code, message=message)
+def error(code: str, message: str, id: MessageId = None, topic: str | None = None) -> bytes:
+    """What a client asked for cannot be; `code` is for programs, `message` for people, `topic` what is not watched."""
+    return _message("error", id, topic, code=code, message=message)
 
 
 def rfc3339(at: float) -> str:

@@ -130,7 +130,7 @@ class Session:
             return []
         return self._bad_message(settings, ActionError("bad_message", "send JSON as text, not binary"))
 
-    def verified(self, grant: Grant, id: MessageId, *, told: bool) -> list[Effect]:
+    def verified(self, grant: Grant, id: MessageId, *, told: bool, now: float) -> list[Effect]:
         """The token is good. `told`: the client sent it as a message and gets an answer."""
         if self.state is State.CLOSED:  # while the keys were fetched
             return []
@@ -141,7 +141,7 @@ class Session:
         self.grant, self.state, self._told = grant, State.OPEN, False
         effects: list[Effect] = [Enter(grant.tenant)] if first else []
         if told:
-            effects.append(Reply(message.authenticated(grant.expires_at, id)))
+            effects.append(Reply(message.authenticated(grant.expires_at, now, id)))
         for topic in sorted(self.topics):
             if not _may_watch(grant, topic) or topic == ALL_JOBS:
                 effects += self._drop(topic, grant, known)
@@ -209,13 +209,13 @@ class Session:
 
     def _subscribe(self, settings: HubSettings, action: Subscribe, grant: Grant) -> list[Effect]:
         if not _may_watch(grant, action.job):
-            raise ActionError("forbidden", "the token does not allow watching this job", action.id)
+            raise ActionError("forbidden", "the token does not allow watching this job", action.id, action.job)
         if action.after is not None and action.job == ALL_JOBS:
             why = "`after` is a place in one job's log: subscribe to all jobs without it, or to that job with it"
-            raise ActionError("bad_cursor", why, action.id)
+            raise ActionError("bad_cursor", why, action.id, action.job)
         if action.job not in self.topics and len(self.topics) >= settings.max_subscriptions:
             why = f"at most {settings.max_subscriptions} subscriptions: unsubscribe from a job first"
-            raise ActionError("too_many_subscriptions", why, action.id)
+            raise ActionError("too_many_subscriptions", why, action.id, action.job)
         if action.job not in self.topics:
             self.topics = (*self.topics, action.job)
         return [Attach(action.job, action.mode, action.id, action.after)]
@@ -243,7 +243,7 @@ class Session:
             return [] if same else [Detach(topic), Attach(topic, "latest", None)]
         self._forget(topic)
         why = f"the new token does not allow watching {topic}: its subscription has ended"
-        return [Detach(topic), *self._answer(ActionError("forbidden", why))]
+        return [Detach(topic), *self._answer(ActionError("forbidden", why, None, topic))]
 
     def _bad_message(self, settings: HubSettings, refused: ActionError) -> list[Effect]:
         self._bad += 1
@@ -254,7 +254,7 @@ class Session:
 
     @staticmethod
     def _answer(refused: ActionError) -> list[Effect]:
-        return [Reply(message.error(refused.code, refused.message, refused.id), refused.code)]
+        return [Reply(message.error(refused.code, refused.message, refused.id, refused.topic), refused.code)]
 
 
 def _may_watch(grant: Grant, topic: str) -> bool:

@@ -33,13 +33,20 @@ NOON_TEXT = "2026-01-01T12:00:00.250Z"
         ),
         (message.unsubscribed("007", 5), {"type": "unsubscribed", "jobId": "007", "id": 5}),
         (message.unsubscribed("a", 0), {"type": "unsubscribed", "jobId": "a", "id": 0}),
-        (message.authenticated(NOON, ""), {"type": "authenticated", "expiresAt": NOON_TEXT, "id": ""}),
+        (
+            message.authenticated(NOON, NOON, ""),
+            {"type": "authenticated", "expiresAt": NOON_TEXT, "at": NOON_TEXT, "id": ""},
+        ),
         (message.token_expiring(NOON), {"type": "token.expiring", "expiresAt": NOON_TEXT}),
         (message.upstream(True), {"type": "upstream", "status": "up"}),
         (message.upstream(False), {"type": "upstream", "status": "down"}),
         (message.heartbeat(NOON), {"type": "heartbeat", "at": NOON_TEXT}),
         (message.error("forbidden", "why", 1), {"type": "error", "code": "forbidden", "message": "why", "id": 1}),
         (message.error("forbidden", "why"), {"type": "error", "code": "forbidden", "message": "why"}),
+        (
+            message.error("forbidden", "why", topic="7"),
+            {"type": "error", "jobId": 7, "code": "forbidden", "message": "why"},
+        ),
     ],
 )
 def test_every_message_has_the_protocols_fields(sent: bytes, fields: dict[str, Any]) -> None:

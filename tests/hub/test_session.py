@@ -33,7 +33,7 @@ def send(session: Session, **fields: object) -> list[Effect]:
 def opened(grant: Grant = ACME, *topics: str | int) -> Session:
     """A session with a token, subscribed to these."""
     session = Session(SETTINGS, NOW)
-    session.verified(grant, None, told=False)
+    session.verified(grant, None, told=False, now=NOW)
     for topic in topics:
         send(session, action="subscribe", jobId=topic)
     return session
@@ -61,15 +61,17 @@ class TestToken:
     def test_one_from_the_url_opens_without_a_word(self) -> None:
         """The original client expects no message that it did not ask for."""
         session = Session(SETTINGS, NOW)
-        assert session.verified(ACME, None, told=False) == [Enter("acme")]
+        assert session.verified(ACME, None, told=False, now=NOW) == [Enter("acme")]
         assert session.state is State.OPEN
 
     def test_one_in_the_first_message_is_verified_and_answered(self) -> None:
         session = Session(SETTINGS, NOW)
         assert send(session, action="auth", token="t", id="a1") == [Verify("t", "a1")]
-        effects = session.verified(ACME, "a1", told=True)
+        effects = session.verified(ACME, "a1", told=True, now=NOW)
         assert effects[0] == Enter("acme")
-        assert said(effects) == [{"type": "authenticated", "expiresAt": rfc3339(ACME.expires_at), "id": "a1"}]
+        assert said(effects) == [
+            {"type": "authenticated", "expiresAt": rfc3339(ACME.expires_at), "at": rfc3339(NOW), "id": "a1"}
+        ]
 
     @pytest.mark.parametrize("action", ["subscribe", "unsubscribe"])
     def test_nothing_can_be_asked_before_it(self, action: str) -> None:
@@ -92,7 +94,7 @@ class TestToken:
         session.verifying()
         assert session.passed(SETTINGS, NOW + 1000) == []
         assert session.next_check(SETTINGS) == math.inf
-        assert session.verified(ACME, None, told=False) == [Enter("acme")]
+        assert session.verified(ACME, None, told=False, now=NOW) == [Enter("acme")]
 
     @pytest.mark.parametrize("code", get_args(TokenCode))
     def test_a_refused_one_is_told_and_closed(self, code: TokenCode) -> None:
@@ -110,7 +112,7 @@ class TestToken:
     def test_a_verdict_that_comes_after_the_close_changes_nothing(self) -> None:
         """Keys may take long, and the client may be gone or sent away meanwhile."""
         verdicts: list[Callable[[Session], list[Effect]]] = [
-            lambda session: session.verified(ACME, None, told=True),
+            lambda session: session.verified(ACME, None, told=True, now=NOW),
             lambda session: session.refused(TokenError("bad_signature", "no"), None),
             lambda session: session.crowded("full"),
         ]
@@ -149,8 +151,8 @@ class TestRefresh:
         session.passed(SETTINGS, ACME.expires_at - 60)
         newer = Grant("acme", ACME.expires_at + 3600)
         assert send(session, action="auth", token="t2") == [Verify("t2", None)]
-        effects = session.verified(newer, None, told=True)
-        assert said(effects) == [{"type": "authenticated", "expiresAt": rfc3339(newer.expires_at)}]
+        effects = session.verified(newer, None, told=True, now=NOW)
+        assert said(effects) == [{"type": "authenticated", "expiresAt": rfc3339(newer.expires_at), "at": rfc3339(NOW)}]
         assert len(effects) == 1
         assert set(session.topics) == {"1", ALL_JOBS}
         assert session.passed(SETTINGS, ACME.expires_at) == []
@@ -167,27 +169,29 @@ class TestRefresh:
     def test_another_tenants_is_forbidden(self) -> None:
         """A connection never changes hands."""
         session = opened(ACME, 1)
-        effects = session.verified(Grant("rival", NOW + 3600), "a2", told=True)
+        effects = session.verified(Grant("rival", NOW + 3600), "a2", told=True, now=NOW)
         assert codes(effects) == ["forbidden", CloseCode.FORBIDDEN]
         assert said(effects)[0]["id"] == "a2"
         assert session.grant == ACME
 
     def test_narrower_jobs_end_subscriptions_and_say_so(self) -> None:
         session = opened(ACME, 1, 2, 3)
-        effects = session.verified(Grant("acme", NOW + 7200, jobs=frozenset({"2"})), None, told=True)
+        effects = session.verified(Grant("acme", NOW + 7200, jobs=frozenset({"2"})), None, told=True, now=NOW)
         assert [effect.topic for effect in effects if isinstance(effect, Detach)] == ["1", "3"]
         assert codes(effects) == ["forbidden", "forbidden"]
+        assert [error["jobId"] for error in said(effects) if error["type"] == "error"] == [1, 3]
         assert set(session.topics) == {"2"}
 
     def test_without_the_scope_all_subscriptions_end(self) -> None:
         session = opened(ACME, 1, "*")
-        effects = session.verified(Grant("acme", NOW + 7200, scopes=frozenset({"submit"})), None, told=True)
+        effects = session.verified(Grant("acme", NOW + 7200, scopes=frozenset({"submit"})), None, told=True, now=NOW)
         assert {effect.topic for effect in effects if isinstance(effect, Detach)} == {"1", ALL_JOBS}
+        assert {error["jobId"] for error in said(effects) if error["type"] == "error"} == {1, ALL_JOBS}
         assert set(session.topics) == frozenset()
 
     def test_all_jobs_come_to_mean_those_of_the_new_list(self) -> None:
         session = opened(ACME, "*")
-        effects = session.verified(Grant("acme", NOW + 7200, jobs=frozenset({"2"})), None, told=True)
+        effects = session.verified(Grant("acme", NOW + 7200, jobs=frozenset({"2"})), None, told=True, now=NOW)
         assert effects[1:] == [Detach(ALL_JOBS), Attach(ALL_JOBS, "latest", None)]
         assert set(session.topics) == {ALL_JOBS}
 
@@ -384,7 +388,7 @@ class Conversation(RuleBasedStateMachine):
     @initialize(grant=st.none() | grants)
     def token_in_the_url(self, grant: Grant | None) -> None:
         if grant is not None:
-            self.carry_out(self.session.verified(grant, None, told=False))
+            self.carry_out(self.session.verified(grant, None, told=False, now=NOW))
 
     @precondition(messages_are_read)
     @rule(topic=topics, mode=st.sampled_from(["all", "latest"]), after=st.none() | st.text(max_size=3), id=ids)
@@ -417,7 +421,7 @@ class Conversation(RuleBasedStateMachine):
         asked, self.verifying = self.verifying, None
         assert asked is not None
         if isinstance(verdict, Grant):
-            self.carry_out(self.session.verified(verdict, asked.id, told=True))
+            self.carry_out(self.session.verified(verdict, asked.id, told=True, now=NOW))
         else:
             self.carry_out(self.session.refused(verdict, asked.id))
 

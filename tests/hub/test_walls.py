@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -113,6 +114,11 @@ async def converse(hub: LiveHub, said: list[bytes], them: RawClient | None) -> l
     return heard
 
 
+def timeless(heard: list[bytes]) -> list[bytes]:
+    """What was told, but for the hub's clock."""
+    return [re.sub(rb'"at":"[^"]*"', b"", words) for words in heard]
+
+
 async def told_if_open(client: RawClient) -> list[bytes]:
     try:
         return await told(client)
@@ -145,7 +151,7 @@ async def test_nothing_a_client_says_gets_it_anything_of_another_tenant(module_h
         with_them = await converse(module_hub, said, them)
     await module_hub.emptied()
     assert not any(SECRET_WORD.encode() in words for words in with_them)
-    assert with_them == await converse(module_hub, said, None)
+    assert timeless(with_them) == timeless(await converse(module_hub, said, None))
     await module_hub.emptied()
 
 
