@@ -98,3 +98,9 @@ test("what is no message is passed over", () => {
 test("it begins behind the cursor it is given", () => {
   assert.equal(fed([], "4-4").feed.cursor, "4-4");
 });
+
+test("an event of a kind that is not known yet is passed over, and the cursor moves on", () => {
+  const { feed, told } = fed([progress(RUNNING, "1-1"), progress({ kind: "of-tomorrow", message: "hello" }, "2-2")]);
+  assert.equal(told.length, 1);
+  assert.equal(feed.cursor, "2-2");
+});

@@ -2,45 +2,21 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { createRequire } from "node:module";
-import { Milepost, MilepostError } from "../../client/milepost_client/web/client/milepost.js";
-import { Proxy } from "./proxy.js";
+import { MilepostError } from "../../client/milepost_client/web/client/milepost.js";
+import { behind } from "./behind.js";
 import { Service, tenant, token, until } from "./service.js";
 
-/** @import { Options } from "../../client/milepost_client/web/client/milepost.js" */
+/** @import { Milepost, Options } from "../../client/milepost_client/web/client/milepost.js" */
 
-// npm's packages are installed beside the client, not beside the tests
-const { WebSocket } = createRequire(new URL("../../client/package.json", import.meta.url))("ws");
 const service = new Service({ arguments: ["--heartbeat-interval", "0.2"] });
 before(() => service.start());
 after(() => service.close());
 
-/** @type {Partial<Options>} Everything happens at once. */
-const QUICK = {
-  WebSocket,
-  minBackoff: 20,
-  maxBackoff: 200,
-  pollInterval: 50,
-  linger: 0,
-  connectTimeout: 5_000,
-  idle: 5_000,
-};
-
 /**
- * A client behind a proxy of its own, both gone when the test is over.
  * @param {import("node:test").TestContext} context
  * @param {Partial<Options>} [options]
  */
-async function client(context, options = {}) {
-  const proxy = await new Proxy(service.url).start();
-  const owner = tenant();
-  const hub = new Milepost(proxy.url, { token: token(owner, { scope: "watch cancel" }), ...QUICK, ...options });
-  context.after(async () => {
-    hub.close();
-    await proxy.close();
-  });
-  return { proxy, hub, owner };
-}
+const client = (context, options) => behind(context, service, options);
 
 /** @param {number} count */
 function events(count, from = 0) {

@@ -13,6 +13,8 @@ export class Proxy {
   bufferStreams = false;
   /** Nothing goes through either way any more, and nobody is told. */
   hole = false;
+  /** Answer requests whose address has this in it as a hub does whose log is away. */
+  unavailable = "";
   /** What was asked for: `GET /ws`, with `upgrade` before it for those. @type {string[]} */
   requests = [];
   #target;
@@ -69,6 +71,10 @@ export class Proxy {
   #request(asked, answer) {
     this.requests.push(`${asked.method} ${asked.url}`);
     if (this.hole) return;
+    if (this.unavailable && asked.url?.includes(this.unavailable)) {
+      answer.writeHead(503, { "Content-Type": "application/problem+json" });
+      return void answer.end('{"detail":"the log is away"}');
+    }
     const { hostname, port } = this.#target;
     const { method, url: path, headers } = asked;
     const onward = request({ hostname, port, method, path, headers, agent: false }, (told) => {

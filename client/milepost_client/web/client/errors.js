@@ -13,6 +13,9 @@ export class MilepostError extends Error {
   }
 }
 
+/** The hub has said nothing for too long. */
+export const silence = () => new MilepostError(0, "idle", "the hub is silent");
+
 /** A handle's `error`: its job cannot be watched, or took longer than `jobTimeout`. */
 export class FailureEvent extends Event {
   /** @param {MilepostError} error */

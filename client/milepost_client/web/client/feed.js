@@ -17,6 +17,13 @@ import { JobState, jsonJobId } from "./state.js";
 /** @param {unknown} value */
 const text = (value) => (typeof value === "string" ? value : null);
 
+/**
+ * What a job goes by here. What can be no job's id gets a name that nothing is asked for by: in an address, or to the
+ * hub, it could mean something else.
+ * @param {string | number} id
+ */
+export const keyOfJob = (id) => (/^[\w-]{1,64}$/.test(String(id)) ? String(id) : `/${id}`);
+
 /** One job, without its socket: the hub's messages in; state, cursor and what handles are told out. */
 export class Feed {
   /** @type {string | null} */
@@ -35,7 +42,7 @@ export class Feed {
    */
   constructor(id, options, after) {
     this.id = jsonJobId(id);
-    this.key = String(id);
+    this.key = keyOfJob(id);
     this.cursor = after ?? null;
     this.options = options;
     this.state = new JobState(id, options);
@@ -75,12 +82,12 @@ export class Feed {
    * @returns {Told[]}
    */
   #event({ payload, ...message }, now) {
+    const cursor = text(message.cursor);
+    this.cursor = cursor ?? this.cursor;
     const kind = kindOf(payload);
     if (!kind || !isObject(payload)) return [];
     const at = text(message.at);
     const verdict = this.state.apply(payload, at ?? now);
-    const cursor = text(message.cursor);
-    this.cursor = cursor ?? this.cursor;
     this.synced = true;
     if (verdict !== "live" && verdict !== "end") return [];
     const end = verdict === "end" ? /** @type {End} */ (payload.status) : null;

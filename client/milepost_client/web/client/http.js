@@ -23,6 +23,12 @@ export async function request(fetch, url, token, { method, signal } = {}) {
 }
 
 /**
+ * Whether it is about what was asked for, and no more.
+ * @param {MilepostError} error
+ */
+export const refusesOne = ({ code, status }) => code === "problem" && (status === 403 || status === 400);
+
+/**
  * @param {Response} response
  * @returns {Promise<MilepostError>}
  */

@@ -125,14 +125,11 @@ export class Job extends EventTarget {
    */
   tell(told) {
     for (const each of told) {
-      if (this.#closed) return;
       for (const queue of [...this.#queues]) queue.push(each);
       const live = each.kind !== "snapshot" && each.kind !== "gap";
-      if (live) this.dispatchEvent(new JobEvent("event", each));
-      this.dispatchEvent(new JobEvent(each.kind, each));
-      if (each.end) this.dispatchEvent(new JobEvent("end", each));
+      for (const name of [live && "event", each.kind, each.end && "end"]) if (name) this.#say(new JobEvent(name, each));
     }
-    this.dispatchEvent(new Event("change"));
+    this.#say(new Event("change"));
   }
 
   /**
@@ -141,7 +138,12 @@ export class Job extends EventTarget {
    */
   fail(error) {
     for (const queue of [...this.#queues]) queue.end(error);
-    this.dispatchEvent(new FailureEvent(error));
+    this.#say(new FailureEvent(error));
+  }
+
+  /** @param {Event} event */
+  #say(event) {
+    if (!this.#closed) this.dispatchEvent(event);
   }
 
   /** @param {number} most */

@@ -64,7 +64,7 @@ export class Jobs extends EventTarget {
    * @param {Set<string | number>} changed
    */
   tell(changed) {
-    this.dispatchEvent(new JobsEvent(changed));
+    if (!this.#closed) this.dispatchEvent(new JobsEvent(changed));
   }
 
   /**
@@ -72,6 +72,6 @@ export class Jobs extends EventTarget {
    * @param {MilepostError} error
    */
   fail(error) {
-    this.dispatchEvent(new FailureEvent(error));
+    if (!this.#closed) this.dispatchEvent(new FailureEvent(error));
   }
 }

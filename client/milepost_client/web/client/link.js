@@ -1,6 +1,6 @@
 import { Alarm } from "./alarm.js";
 import { Backoff } from "./backoff.js";
-import { MilepostError } from "./errors.js";
+import { MilepostError, silence } from "./errors.js";
 import { isObject } from "./event.js";
 import { HubClock } from "./hub_clock.js";
 import { PollingRung } from "./polling.js";
@@ -17,6 +17,7 @@ import { WebSocketRung } from "./websocket.js";
  * @property {() => void} works something has come, whatever it is
  * @property {(message: Record<string, unknown>) => void} message
  * @property {(key: string, error: MilepostError) => void} refused this topic only
+ * @property {(error: MilepostError) => void} unavailable the hub is there, and cannot answer for now
  * @property {(error: MilepostError) => void} down the last that it tells
  * @typedef {object} Rung one way to a hub, connecting from its constructor on
  * @property {(topic: Topic) => void} subscribe
@@ -51,6 +52,7 @@ import { WebSocketRung } from "./websocket.js";
  * @property {() => Topic[]} topics
  * @property {(message: Record<string, unknown>) => void} message
  * @property {(key: string, error: MilepostError) => void} refused
+ * @property {() => void} renewed there is another token
  * @property {() => void} changed
  */
 
@@ -88,6 +90,7 @@ export class Link {
   #slow = new Alarm();
   #climb = new Alarm();
   #renewal = new Alarm();
+  #steady = new Alarm();
   #climbWait = 0;
   /** @type {Rung | null} */
   #rung = null;
@@ -119,7 +122,7 @@ export class Link {
   /** Connect, if nothing is under way; after a refusal only when it is `anew`. */
   start(anew = false) {
     if (!this.#listening) this.#listen();
-    else if (!anew || this.status.state === "connected") return;
+    else if (!anew || this.#connected) return;
     this.#try(0);
   }
 
@@ -146,13 +149,13 @@ export class Link {
   /** @param {Token} token */
   setToken(token) {
     this.#options = { ...this.#options, token };
-    if (this.status.state === "connected") this.#renew();
+    if (this.#connected) this.#renew();
     else if (this.#listening) this.#try(0);
   }
 
   /** The token in use, another one if there is none. @returns {Promise<string>} */
   async token() {
-    return this.#token || (await askToken(this.#options.token, this.#options.connectTimeout));
+    return this.#connected ? this.#token : askToken(this.#options.token, this.#options.connectTimeout);
   }
 
   // -- trying ---------------------------------------------------------------------------------------------------------
@@ -195,11 +198,13 @@ export class Link {
       works: () => void (mine === this.#turn && this.#works(transport)),
       message: (/** @type {Record<string, unknown>} */ message) => void (mine === this.#turn && this.#message(message)),
       refused: this.#host.refused,
+      unavailable: (/** @type {MilepostError} */ error) => {
+        if (this.#worked) sink.message({ type: "upstream", status: "down" });
+        else down(error);
+      },
       down,
     };
-    const { connectTimeout } = this.#options;
-    const silent = new MilepostError(0, "timeout", `silence for ${connectTimeout / 1000} s`);
-    this.#slow.set(connectTimeout, () => down(silent));
+    this.#slow.set(this.#options.connectTimeout, () => down(silence()));
     try {
       this.#rung = new RUNGS[transport]({ url: this.#url, options: this.#options, sink }, token);
       for (const topic of this.#host.topics()) this.#rung.subscribe(topic);
@@ -214,10 +219,13 @@ export class Link {
     if (this.#worked) return;
     this.#worked = true;
     this.#slow.stop();
-    this.#tell({ ...NOTHING, state: "connected", transport });
+    // One that lets in and closes at once is no better than one that is away.
+    this.#steady.set(this.#options.maxBackoff, () => this.#backoff.reset());
     this.#climbWait = this.#place > this.#proven ? this.#options.minBackoff : this.#options.climb;
     this.#proven = Math.min(this.#proven, this.#place);
     this.#climbLater();
+    // Last, here and below: who is told may close it.
+    this.#tell({ ...NOTHING, state: "connected", transport });
   }
 
   /**
@@ -240,8 +248,8 @@ export class Link {
   #later(place, error) {
     const wait = offline() ? this.#options.maxBackoff : this.#backoff.next();
     const why = { reason: error.message, code: error.status || error.code };
-    this.#tell({ ...NOTHING, ...why, state: this.#away(), retryAt: Date.now() + wait });
     this.#retry.set(wait, () => this.#try(place));
+    this.#tell({ ...NOTHING, ...why, state: this.#away(), retryAt: Date.now() + wait });
   }
 
   /** @returns {"offline" | "reconnecting"} */
@@ -251,7 +259,7 @@ export class Link {
 
   #drop() {
     this.#turn++;
-    for (const alarm of [this.#retry, this.#slow, this.#climb, this.#renewal]) alarm.stop();
+    for (const alarm of [this.#retry, this.#slow, this.#climb, this.#renewal, this.#steady]) alarm.stop();
     for (const rung of [this.#rung, this.#trial]) rung?.close();
     this.#rung = this.#trial = null;
   }
@@ -282,12 +290,12 @@ export class Link {
       this.#drop();
       this.#open(place, token);
     };
-    const sink = { works, message: () => {}, refused: next, down: next };
+    const sink = { works, message: () => {}, refused: next, unavailable: next, down: next };
     this.#slow.set(this.#options.connectTimeout, next);
     try {
       const context = { url: this.#url, options: this.#options, sink };
       this.#trial = new RUNGS[this.#options.transports[place]](context, this.#token);
-      const topic = this.#host.topics().find(({ ended }) => !ended);
+      const [topic] = this.#host.topics();
       if (topic) this.#trial.subscribe(topic);
     } catch {
       next();
@@ -299,8 +307,8 @@ export class Link {
   /** @param {Record<string, unknown>} message */
   #message(message) {
     const { type, status, upstream, durable, at, snapshot } = message;
-    if (type !== "error") this.#backoff.reset();
     if (type === "heartbeat") this.clock.told(at, true);
+    else if (type === "authenticated") this.#isLetIn(at);
     else if (type === "job.progress") this.clock.told(at, false);
     else if (type === "upstream") this.#tell({ upstream: side(status) });
     else if (type === "subscribed" && typeof durable === "boolean") this.#tell({ upstream: side(upstream), durable });
@@ -314,9 +322,17 @@ export class Link {
 
   /** @param {string} token */
   #holds(token) {
+    const renewed = token !== this.#token;
     this.#token = token;
-    this.#tokenAt = this.clock.now();
     this.grant = readToken(token);
+    this.#isLetIn(null);
+    if (renewed) this.#host.renewed();
+  }
+
+  /** @param {unknown} at by the hub's clock */
+  #isLetIn(at) {
+    this.clock.told(at, true);
+    this.#tokenAt = this.clock.now();
     this.#plan(false);
   }
 
@@ -334,16 +350,19 @@ export class Link {
 
   async #renew() {
     const turn = this.#turn;
+    const source = this.#options.token;
+    const over = () => turn !== this.#turn || source !== this.#options.token;
     try {
-      const token = await askToken(this.#options.token, this.#options.connectTimeout);
-      if (turn !== this.#turn) return;
+      const token = await askToken(source, this.#options.connectTimeout);
+      if (over()) return;
       // A connection belongs to one tenant.
       if (this.grant?.tenant !== readToken(token)?.tenant) return void this.#try(0, token);
-      this.#holds(token);
-      this.#tell({ reason: null, code: null });
       this.#rung?.renew(token);
+      this.#holds(token);
+      this.#backoff.reset();
+      this.#tell({ reason: null, code: null });
     } catch (error) {
-      if (turn === this.#turn) this.#notRenewed(words(error), "token");
+      if (!over()) this.#notRenewed(words(error), "token");
     }
   }
 
@@ -353,8 +372,8 @@ export class Link {
    * @param {string} code
    */
   #notRenewed(reason, code) {
-    this.#tell({ reason: String(reason), code });
     if (typeof this.#options.token !== "string") this.#renewal.set(this.#backoff.next(), () => this.#renew());
+    this.#tell({ reason: String(reason), code });
   }
 
   // -- the world ------------------------------------------------------------------------------------------------------
@@ -373,14 +392,10 @@ export class Link {
     return this.status.state === "connected";
   }
 
-  get #refused() {
-    return this.status.state === "refused";
-  }
-
   /** @param {boolean} anew an attempt under way was begun without a network */
   #wake(anew) {
     if (this.#connected) this.#rung?.check();
-    else if (!this.#refused && (anew || this.status.retryAt !== null)) this.#try(0);
+    else if (this.status.state !== "refused" && (anew || this.status.retryAt !== null)) this.#try(0);
   }
 
   /** @param {Partial<Status>} change */

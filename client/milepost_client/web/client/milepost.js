@@ -1,6 +1,6 @@
 import { Alarm } from "./alarm.js";
 import { MilepostError } from "./errors.js";
-import { Feed } from "./feed.js";
+import { Feed, keyOfJob } from "./feed.js";
 import { request } from "./http.js";
 import { Job } from "./job.js";
 import { Jobs } from "./jobs.js";
@@ -58,6 +58,7 @@ class Share {
   /** @param {Feed | List} topic */
   constructor(topic) {
     this.topic = topic;
+    if (topic.key[0] === "/") this.refused = new MilepostError(0, "bad_id", "a job's id is 1 to 64 of A-Z a-z 0-9 _ -");
   }
 }
 
@@ -82,6 +83,7 @@ export class Milepost extends EventTarget {
       topics: () => this.#topics(),
       message: (message) => this.#message(message),
       refused: (key, error) => this.#refused(key, error),
+      renewed: () => this.#askAgain(),
       changed: () => this.#changed(),
     });
   }
@@ -113,11 +115,11 @@ export class Milepost extends EventTarget {
    * @returns {Job}
    */
   job(id, { signal, after } = {}) {
-    const share = this.#share(String(id), () => new Feed(id, this.#options, after));
+    const share = this.#share(keyOfJob(id), () => new Feed(id, this.#options, after), after !== undefined);
     const owner = {
       options: this.#options,
       close: () => this.#leave(share, job),
-      cancel: () => this.#cancel(share.topic.key),
+      cancel: () => this.#cancel(share),
       refusal: () => share.refused ?? this.#refusal(),
     };
     const job = new Job(/** @type {Feed} */ (share.topic), owner, signal);
@@ -130,7 +132,7 @@ export class Milepost extends EventTarget {
    * @returns {Jobs}
    */
   jobs({ signal } = {}) {
-    const share = this.#share("*", () => new List());
+    const share = this.#share("*", () => new List(), false);
     const jobs = new Jobs(/** @type {List} */ (share.topic), () => this.#leave(share, jobs), signal);
     this.#enter(share, jobs, signal);
     return jobs;
@@ -148,7 +150,6 @@ export class Milepost extends EventTarget {
    */
   setToken(token) {
     this.#link.setToken(token);
-    this.#askAgain();
   }
 
   /** Close every handle, and the connection at once. A later handle connects again. */
@@ -164,12 +165,15 @@ export class Milepost extends EventTarget {
   /**
    * @param {string} key
    * @param {() => Feed | List} make
+   * @param {boolean} anew if nobody holds it
    */
-  #share(key, make) {
+  #share(key, make, anew) {
     const known = this.#shares.get(key);
-    if (known) return known;
+    if (known && !(anew && !known.handles.size)) return known;
+    known?.linger.stop();
     const share = new Share(make());
     this.#shares.set(key, share);
+    if (share.refused) return share;
     this.#link.start();
     this.#link.subscribe(share.topic);
     return share;
@@ -184,6 +188,8 @@ export class Milepost extends EventTarget {
     share.linger.stop();
     share.handles.add(handle);
     if (share.refused) this.#ask(share);
+    const error = share.refused ?? this.#refusal();
+    if (error) queueMicrotask(() => handle.fail(error));
     if (signal?.aborted) handle.close();
   }
 
@@ -200,12 +206,16 @@ export class Milepost extends EventTarget {
   #forget(share) {
     share.linger.stop();
     this.#shares.delete(share.topic.key);
-    if (this.#shares.size) this.#link.unsubscribe(share.topic);
-    else this.#link.stop();
+    if (!this.#shares.size) return this.#link.stop();
+    if (share.refused) return;
+    this.#link.unsubscribe(share.topic);
+    const next = [...this.#shares.values()].find(({ refused }) => refused?.code === "too_many_subscriptions");
+    if (next) this.#ask(next);
   }
 
   /** @param {Share} share */
   #ask(share) {
+    if (share.refused?.code === "bad_id") return;
     share.refused = null;
     this.#link.subscribe(share.topic);
   }
@@ -229,18 +239,6 @@ export class Milepost extends EventTarget {
     } else if (share) {
       const told = share.topic.receive(message, new Date(this.now()).toISOString());
       if (told.length) for (const job of [...share.handles]) /** @type {Job} */ (job).tell(told);
-    } else if (message.type === "error" && message.code === "forbidden") this.#narrowed(String(message.message));
-  }
-
-  /**
-   * A newer token allows less: the hub has ended the subscriptions it does not allow.
-   * @param {string} words
-   */
-  #narrowed(words) {
-    const allowed = this.grant?.jobs?.map(String);
-    const error = new MilepostError(0, "forbidden", words);
-    for (const key of this.#shares.keys()) {
-      if (key !== "*" && allowed?.includes(key) === false) this.#refused(key, error);
     }
   }
 
@@ -267,9 +265,11 @@ export class Milepost extends EventTarget {
     return state === "refused" ? new MilepostError(Number(code), "refused", reason ?? "") : null;
   }
 
-  /** @param {string} key */
-  async #cancel(key) {
-    const url = `${this.#url}/api/jobs/${key}`;
-    await request(this.#options.fetch, url, await this.#link.token(), { method: "DELETE" });
+  /** @param {Share} share */
+  async #cancel({ topic, refused }) {
+    if (refused?.code === "bad_id") throw refused;
+    const { fetch, idle } = this.#options;
+    const options = { method: "DELETE", signal: AbortSignal.timeout(idle) };
+    await request(fetch, `${this.#url}/api/jobs/${topic.key}`, await this.#link.token(), options);
   }
 }

@@ -1,13 +1,12 @@
 import { Alarm } from "./alarm.js";
-import { MilepostError } from "./errors.js";
+import { MilepostError, silence } from "./errors.js";
 import { isObject } from "./event.js";
-import { request } from "./http.js";
+import { refusesOne, request } from "./http.js";
 
 /** @import { Rung, Topic, Context } from "./link.js" */
 /** @typedef {Record<string, unknown>} Message */
 
-const ACTIVE = "status=queued,running,cancelling";
-const ENDED = ["completed", "failed", "cancelled"];
+const ACTIVE = ["queued", "running", "cancelling"];
 
 /**
  * The last rung: one request after the other for each topic.
@@ -66,10 +65,11 @@ export class PollingRung {
     const { sink, options } = this.#context;
     const ask = this.#asker(signal);
     const turn = topic.key === "*" ? new ListPoll(ask, sink.message) : new JobPoll(ask, topic, sink.message);
-    while (!signal.aborted && !topic.ended) {
+    while (!signal.aborted) {
       try {
         const more = await turn.take();
         if (more) continue;
+        if (topic.ended) return;
       } catch (error) {
         if (signal.aborted || !this.#goesOn(topic, /** @type {MilepostError} */ (error))) return;
       }
@@ -82,19 +82,19 @@ export class PollingRung {
    * @param {MilepostError} error
    * @returns {boolean} whether to ask again at this topic's next turn
    */
-  #goesOn({ key, ...topic }, error) {
-    const { status, code, message } = error;
+  #goesOn({ key }, error) {
     const { sink } = this.#context;
-    if (code === "problem" && status === 503) {
-      sink.message({ type: "upstream", status: "down" });
-      return true;
-    }
-    if (code === "problem" && (status === 403 || status === 400)) sink.refused(key, error);
-    else {
-      this.close();
-      sink.down(error);
-    }
-    return false;
+    const later = error.code === "problem" && error.status === 503;
+    if (later) sink.unavailable(error);
+    else if (refusesOne(error)) sink.refused(key, error);
+    else this.#down(error);
+    return later;
+  }
+
+  /** @param {MilepostError} error */
+  #down(error) {
+    this.close();
+    this.#context.sink.down(error);
   }
 
   /** @param {AbortSignal} signal */
@@ -102,9 +102,10 @@ export class PollingRung {
     const { url, options, sink } = this.#context;
     /** @param {string} path */
     return async (path) => {
-      const [answer, over] = within(options.idle, signal);
+      const silent = new Alarm();
+      silent.set(options.idle, () => this.#down(silence()));
       try {
-        const response = await request(options.fetch, `${url}/api/jobs${path}`, this.#token, { signal: answer });
+        const response = await request(options.fetch, `${url}/api/jobs${path}`, this.#token, { signal });
         const told = await response.json();
         signal.throwIfAborted();
         sink.works();
@@ -112,10 +113,10 @@ export class PollingRung {
         return /** @type {Message} */ (isObject(told) ? told : {});
       } catch (error) {
         if (!(error instanceof MilepostError)) throw new MilepostError(0, "bad_answer", "the hub's answer broke off");
-        if (error.code === "problem" && error.status !== 401) sink.works();
+        if (error.code === "problem" && error.status !== 401 && error.status !== 503) sink.works();
         throw error;
       } finally {
-        over();
+        silent.stop();
       }
     };
   }
@@ -168,9 +169,9 @@ class JobPoll {
       return /** @type {Message} */ ({ events: [{ type: "job.snapshot", jobId: id, snapshot }] });
     });
     const events = /** @type {Message[]} */ (Array.isArray(page.events) ? page.events : []);
-    const text = cursor === null ? JSON.stringify(events) : "";
-    // A job without a cursor is told as a snapshot each time.
-    if (text && text === this.#last) return false;
+    const text = JSON.stringify(events);
+    // A job without a cursor is told as a snapshot each time, one that nobody has heard of as that.
+    if (text === this.#last) return false;
     this.#last = text;
     events.forEach(this.tell);
     return page.more === true;
@@ -208,13 +209,11 @@ class ListPoll {
   }
 
   async #changes() {
-    const before = this.#active;
-    this.#active = new Map();
     const { jobs } = await this.ask("?limit=50");
-    const found = [...list(jobs), ...(await this.#pages(`${ACTIVE}&`))];
+    const found = [...list(jobs), ...(await this.#pages(`status=${ACTIVE}&`))];
     for (const job of found) this.#tell(job);
     const seen = new Set(found.map(({ jobId }) => String(jobId)));
-    for (const [key, job] of before) if (!seen.has(key)) await this.#ended(key, job);
+    for (const [key, job] of this.#active) if (!seen.has(key)) await this.#ended(key, job);
   }
 
   /**
@@ -239,12 +238,10 @@ class ListPoll {
    * @param {Message} job
    */
   async #ended(key, job) {
-    this.#active.set(key, job);
     const { snapshot } = await this.ask(`/${key}`).catch((error) => {
       if (!isUnknown(error)) throw error;
       return { snapshot: { ...job, status: "unknown" } };
     });
-    this.#active.delete(key);
     if (!isObject(snapshot)) return;
     this.#tell(Object.fromEntries(Object.keys(job).map((name) => [name, snapshot[name] ?? null])));
   }
@@ -253,7 +250,8 @@ class ListPoll {
   #tell(job) {
     const key = String(job.jobId);
     const text = JSON.stringify(job);
-    if (!ENDED.includes(String(job.status))) this.#active.set(key, job);
+    if (ACTIVE.includes(String(job.status))) this.#active.set(key, job);
+    else this.#active.delete(key);
     if (this.#told.get(key) === text) return;
     this.#told.set(key, text);
     this.tell({ ...job, type: "job.summary", jobId: job.jobId });
@@ -268,23 +266,3 @@ const isUnknown = ({ code, status }) => code === "problem" && status === 404;
  * @returns {Message[]}
  */
 const list = (jobs) => (Array.isArray(jobs) ? jobs.filter(isObject) : []);
-
-/**
- * A signal that follows another one, and comes by itself after so many milliseconds.
- * @param {number} most
- * @param {AbortSignal} signal
- * @returns {[AbortSignal, () => void]} and what ends the waiting
- */
-function within(most, signal) {
-  const stop = new AbortController();
-  const abort = () => stop.abort();
-  const alarm = new Alarm();
-  alarm.set(most, abort);
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) abort();
-  const over = () => {
-    alarm.stop();
-    signal.removeEventListener("abort", abort);
-  };
-  return [stop.signal, over];
-}

@@ -1,6 +1,6 @@
 import { Idle } from "./alarm.js";
-import { MilepostError } from "./errors.js";
-import { request } from "./http.js";
+import { MilepostError, silence } from "./errors.js";
+import { refusesOne, request } from "./http.js";
 import { PollingRung } from "./polling.js";
 import { SseParser } from "./sse.js";
 import { parse } from "./websocket.js";
@@ -34,10 +34,10 @@ export class StreamRung {
 
   /** @param {Topic} topic */
   subscribe(topic) {
-    if (topic.ended) return;
     this.#let(topic);
-    if (this.#streams.size < this.#context.options.maxStreams) this.#stream(topic);
-    else this.#poll(topic);
+    if (this.#streams.size < this.#context.options.maxStreams) return void this.#stream(topic);
+    this.#others.set(topic.key, topic);
+    this.#polling.subscribe(topic);
   }
 
   /** @param {Topic} topic */
@@ -67,12 +67,6 @@ export class StreamRung {
   }
 
   /** @param {Topic} topic */
-  #poll(topic) {
-    this.#others.set(topic.key, topic);
-    this.#polling.subscribe(topic);
-  }
-
-  /** @param {Topic} topic */
   #let({ key }) {
     const stream = this.#streams.get(key);
     stream?.stop.abort();
@@ -86,8 +80,7 @@ export class StreamRung {
   /** @param {Topic} topic */
   async #stream(topic) {
     const stop = new AbortController();
-    const dead = () => this.#down(new MilepostError(0, "idle", "the hub has gone silent"));
-    const idle = new Idle(this.#context.options.idle, dead);
+    const idle = new Idle(this.#context.options.idle, () => this.#down(silence()));
     this.#streams.set(topic.key, { topic, stop, idle });
     try {
       const ended = await this.#read(topic, stop.signal, idle);
@@ -104,17 +97,11 @@ export class StreamRung {
    * @param {MilepostError} error
    */
   #failed(topic, error) {
-    const { code, status } = error;
     const { sink } = this.#context;
-    if (code === "problem" && status !== 401 && status !== 503) sink.works();
-    if (topic.key === "*" && status === 404) {
-      // A hub that does not stream the list.
-      this.#let(topic);
-      this.#poll(topic);
-    } else if (code === "problem" && (status === 403 || status === 400)) {
-      this.unsubscribe(topic);
-      sink.refused(topic.key, error);
-    } else this.#down(error);
+    if (!refusesOne(error)) return this.#down(error);
+    sink.works();
+    this.unsubscribe(topic);
+    sink.refused(topic.key, error);
   }
 
   /**

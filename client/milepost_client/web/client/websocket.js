@@ -1,8 +1,13 @@
-import { Idle } from "./alarm.js";
-import { MilepostError } from "./errors.js";
+import { Alarm, Idle } from "./alarm.js";
+import { MilepostError, silence } from "./errors.js";
 import { isObject } from "./event.js";
 
 /** @import { Rung, Topic, Context } from "./link.js" */
+
+const OPEN = 1;
+// Half of what a hub allows: ten messages a second, ten seconds' worth at once.
+const EACH = 100;
+const SAVED = 10_000;
 
 /**
  * The first rung: one socket for everything, its token in the first message.
@@ -10,13 +15,15 @@ import { isObject } from "./event.js";
  */
 export class WebSocketRung {
   #sink;
+  #token;
   #socket;
   #idle;
-  /** What is sent before the socket is open. @type {string[] | null} */
-  #early = [];
   #asked = 0;
-  /** Subscriptions by the id they were asked for with. @type {Map<unknown, string>} */
-  #ids = new Map();
+  /** What is to be asked for each topic: the last wish counts. @type {Map<string, object>} */
+  #wishes = new Map();
+  /** When the allowance was used up to, by `performance.now()`: what lies ahead must be waited for. */
+  #due = -Infinity;
+  #pause = new Alarm();
   /** Those not answered yet: what comes before the answer was meant for an earlier one. @type {Map<string, number>} */
   #awaited = new Map();
   #words = "";
@@ -27,37 +34,34 @@ export class WebSocketRung {
    */
   constructor({ url, options, sink }, token) {
     this.#sink = sink;
+    this.#token = token;
     const socket = new options.WebSocket(url.replace(/^http/, "ws") + "/ws");
     this.#socket = socket;
-    this.#idle = new Idle(options.idle, () => this.#down(0, "idle", "the hub has gone silent"));
+    this.#idle = new Idle(options.idle, () => this.#down(silence()));
     socket.onopen = () => {
-      this.#early?.forEach((text) => socket.send(text));
-      this.#early = null;
+      this.renew(this.#token);
+      this.#ask();
     };
     socket.onmessage = ({ data }) => this.#message(data);
     // What went wrong no page is told. Node's `ws` throws what nobody listens to, also when it is over.
     socket.onerror = () => {};
-    socket.onclose = ({ code, reason }) => this.#down(code, "closed", this.#words || reason);
-    this.renew(token);
+    socket.onclose = ({ code, reason }) =>
+      this.#down(new MilepostError(code, "closed", this.#words || reason || "the connection was lost"));
   }
 
   /** @param {Topic} topic */
   subscribe({ key, id, cursor }) {
-    const number = ++this.#asked;
-    this.#ids.set(number, key);
-    this.#awaited.set(key, number);
-    this.#send({ action: "subscribe", jobId: id, id: number, ...(cursor === null ? {} : { after: cursor }) });
+    this.#wish(key, { action: "subscribe", jobId: id, after: cursor });
   }
 
   /** @param {Topic} topic */
   unsubscribe({ key, id }) {
-    // nothing is awaited that will be, until it is asked for again
-    this.#awaited.set(key, ++this.#asked);
-    this.#send({ action: "unsubscribe", jobId: id });
+    this.#wish(key, { action: "unsubscribe", jobId: id });
   }
 
   /** @param {string} token */
   renew(token) {
+    this.#token = token;
     this.#send({ action: "auth", token, id: "auth" });
   }
 
@@ -68,15 +72,41 @@ export class WebSocketRung {
   close() {
     const socket = this.#socket;
     this.#idle.stop();
+    this.#pause.stop();
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
   }
 
-  /** @param {object} action */
+  /**
+   * @param {string} key
+   * @param {object} action
+   */
+  #wish(key, action) {
+    const id = ++this.#asked;
+    this.#awaited.set(key, id);
+    this.#wishes.set(key, { ...action, id });
+    this.#ask();
+  }
+
+  /** As fast as the hub allows. */
+  #ask() {
+    for (const [key, wish] of this.#wishes) {
+      const now = performance.now();
+      if (this.#due > now) return this.#pause.set(this.#due - now, () => this.#ask());
+      if (!this.#send(wish)) return;
+      this.#due = Math.max(this.#due, now - SAVED) + EACH;
+      this.#wishes.delete(key);
+    }
+  }
+
+  /**
+   * @param {object} action
+   * @returns {boolean} whether the socket is open
+   */
   #send(action) {
-    const text = JSON.stringify(action);
-    if (this.#early) this.#early.push(text);
-    else this.#socket.send(text);
+    const open = this.#socket.readyState === OPEN;
+    if (open) this.#socket.send(JSON.stringify(action));
+    return open;
   }
 
   /** @param {unknown} data */
@@ -84,38 +114,22 @@ export class WebSocketRung {
     this.#idle.heard();
     const message = parse(data);
     if (!message) return;
-    // a refused token is told before the close
-    if (message.type !== "error") this.#sink.works();
+    const { type, id, jobId } = message;
     const key = keyOf(message);
-    if (message.type === "error" && this.#ids.has(message.id)) this.#refused(message);
-    else if (!this.#awaited.has(key)) this.#told(message);
-    else if (message.type === "subscribed" && message.id === this.#awaited.get(key)) {
-      this.#awaited.delete(key);
-      this.#ids.delete(message.id);
-      this.#told(message);
-    }
+    const error = type === "error";
+    this.#words = error ? String(message.message) : "";
+    // a refused token is told before the close
+    if (!error) this.#sink.works();
+    if (id === this.#awaited.get(key) || (error && id === undefined)) this.#awaited.delete(key);
+    if (this.#awaited.has(key)) return;
+    if (!error || jobId === undefined) this.#sink.message(message);
+    else this.#sink.refused(key, new MilepostError(0, String(message.code), this.#words));
   }
 
-  /** @param {Record<string, unknown>} message */
-  #told(message) {
-    if (message.type === "error") this.#words = String(message.message);
-    this.#sink.message(message);
-  }
-
-  /** @param {Record<string, unknown>} message */
-  #refused({ id, code, message }) {
-    const key = /** @type {string} */ (this.#ids.get(id));
-    this.#sink.refused(key, new MilepostError(0, String(code), String(message)));
-  }
-
-  /**
-   * @param {number} status
-   * @param {string} code
-   * @param {string} words
-   */
-  #down(status, code, words) {
+  /** @param {MilepostError} error */
+  #down(error) {
     this.close();
-    this.#sink.down(new MilepostError(status, code, words || "the connection was lost"));
+    this.#sink.down(error);
   }
 }
 
