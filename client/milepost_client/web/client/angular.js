@@ -74,7 +74,7 @@ function followed(watch) {
 /** Jobs by callback, for services that are written so. Inject it: `inject(MilepostService)`. */
 export class MilepostService {
   #hub;
-  /** @type {Map<string, Job>} */
+  /** Jobs, and who has asked for them. @type {Map<string, { job: Job, owners: Set<object> }>} */
   #jobs = new Map();
   /** @type {Set<(event: JobEvent, job: Job) => void>} */
   #listeners = new Set();
@@ -98,23 +98,31 @@ export class MilepostService {
   }
 
   /**
-   * Follow a job; once more does nothing more.
+   * Follow a job: until everybody who has asked for it has ended that. Its events are told once, however many have.
    * @param {string | number} id
    * @returns {() => void} ends it
    */
   subscribeToJob(id) {
     const key = String(id);
-    if (!this.#jobs.has(key)) {
-      const job = this.#hub.job(id);
-      const tell = (/** @type {Event} */ event) => this.#tell(/** @type {JobEvent} */ (event), job);
-      job.addEventListener("snapshot", tell);
-      job.addEventListener("event", tell);
-      this.#jobs.set(key, job);
-    }
+    const followed = this.#jobs.get(key) ?? { job: this.#follow(id), owners: new Set() };
+    this.#jobs.set(key, followed);
+    const owner = {};
+    followed.owners.add(owner);
     return () => {
-      this.#jobs.get(key)?.close();
-      this.#jobs.delete(key);
+      followed.owners.delete(owner);
+      if (followed.owners.size) return;
+      followed.job.close();
+      if (this.#jobs.get(key) === followed) this.#jobs.delete(key);
     };
+  }
+
+  /** @param {string | number} id */
+  #follow(id) {
+    const job = this.#hub.job(id);
+    const tell = (/** @type {Event} */ event) => this.#tell(/** @type {JobEvent} */ (event), job);
+    job.addEventListener("snapshot", tell);
+    job.addEventListener("event", tell);
+    return job;
   }
 
   /**
@@ -130,7 +138,7 @@ export class MilepostService {
 
   /** Follow no job any more. */
   disconnect() {
-    for (const job of this.#jobs.values()) job.close();
+    for (const { job } of this.#jobs.values()) job.close();
     this.#jobs.clear();
   }
 

@@ -62,7 +62,10 @@ class Follower {
     const { signal } = this.#closed;
     hub.addEventListener("status", () => this.#connected(), { signal });
     this.#job = hub.job(id);
-    this.#job.addEventListener("change", () => this.#changed(), { signal });
+    // each its own: a callback that throws keeps none of the others from being called
+    for (const tell of [() => this.#progress(), () => this.#tellOfAll(), () => this.#ended()]) {
+      this.#job.addEventListener("change", tell, { signal });
+    }
     this.#job.addEventListener("error", (event) => this.#failed(/** @type {FailureEvent} */ (event).error), { signal });
   }
 
@@ -84,17 +87,18 @@ class Follower {
     if (opened) this.#callbacks.onOpen?.();
   }
 
-  #changed() {
+  #progress() {
     if (!this.#job.synced) return;
-    const { status, message, fraction, artifacts } = this.#job.state;
+    const { status, message, fraction } = this.#job.state;
     const progress = Math.round((fraction ?? 0) * 1_000) / 10;
     const told = JSON.stringify([status, progress, message]);
-    if (told !== this.#told) {
-      this.#told = told;
-      this.#callbacks.onProgress?.({ status, progress, message });
-    }
-    for (const artifact of artifacts) this.#tellOf(artifact);
-    if (this.#job.ended) this.#ended();
+    if (told === this.#told) return;
+    this.#told = told;
+    this.#callbacks.onProgress?.({ status, progress, message });
+  }
+
+  #tellOfAll() {
+    for (const artifact of this.#job.state.artifacts) this.#tellOf(artifact);
   }
 
   /** @param {Artifact} artifact */
@@ -106,7 +110,7 @@ class Follower {
   }
 
   #ended() {
-    if (this.#closed.signal.aborted) return;
+    if (!this.#job.ended) return;
     const { status, result, error, message } = this.#job.state;
     this.close();
     if (status === "completed") this.#callbacks.onCompleted?.(result);
