@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.browser.dashboard.reports import PLAN, Reports
 from tests.milepost.conftest import Service
@@ -119,16 +119,54 @@ async def test_runs_are_read_when_there_was_more_than_one(
     )
     await opened(page, hub, token, 7)
     await expect(page.locator(".notes")).to_contain_text("Failed, another run follows.")
-    await reports.say(
-        7,
-        {"kind": "job", "status": "running", "run": 2},
-        {"kind": "log", "message": "of the second run"},
-    )
+    await reports.say(7, {"kind": "job", "status": "running", "run": 2})
+    await expect(page.locator(".log-box")).to_have_text("No log line yet.", use_inner_text=True)
+    await reports.say(7, {"kind": "log", "message": "of the second run"})
     await expect(page.locator(".job-head")).to_contain_text("run 2")
     await expect(page.locator(".runs li")).to_have_count(2)
     await expect(page.locator(".runs li").last).to_contain_text("lost")
     await expect(page.locator(".log li")).to_have_count(1)
     await expect(page.locator(".log li")).to_contain_text("of the second run")
+
+
+async def test_nodes_stand_in_the_plans_order_whenever_it_came(
+    page: Page, hub: Service, token: str, reports: Reports
+) -> None:
+    await reports.say(8, {"nodeId": 4, "status": "running"}, {"nodeId": 2, "status": "running"})
+    await opened(page, hub, token, 8)
+    await expect(page.locator(".nodes .name")).to_have_text(["node 4", "node 2"])
+    await reports.say(8, PLAN)
+    for part in (".nodes .name", ".timeline .name"):
+        await expect(page.locator(part)).to_have_text(["Scan", "Tokenize", "Load", "Index"])
+
+
+async def test_what_took_no_time_at_the_end_is_seen_in_the_timeline(
+    page: Page, hub: Service, token: str, reports: Reports
+) -> None:
+    await reports.say(10, {"nodeId": 1, "status": "running"}, {"nodeId": 1, "status": "completed"})
+    await reports.say(10, {"nodeId": 2, "status": "completed"}, {"kind": "job", "status": "completed"})
+    await opened(page, hub, token, 10)
+    lane = await page.locator(".timeline .lane").last.bounding_box()
+    bar = await page.locator(".timeline .stretch").last.bounding_box()
+    assert lane is not None
+    assert bar is not None
+    assert bar["x"] + bar["width"] <= lane["x"] + lane["width"] + 0.5
+
+
+async def test_a_page_that_is_left_reads_no_more_of_the_log(
+    page: Page, hub: Service, token: str, reports: Reports
+) -> None:
+    await reports.say(11, {"kind": "job", "status": "running", "name": "Import"})
+    await opened(page, hub, token, 11)
+
+    async def never(route: Route) -> None:
+        """No answer."""
+
+    await page.route("**/api/jobs/11/events*", never)
+    async with page.expect_request("**/api/jobs/11/events*"):
+        await page.get_by_role("button", name="Show runs").click()
+    async with page.expect_event("requestfailed"):
+        await page.locator(".crumb").click()
 
 
 async def test_the_log_is_followed_until_somebody_scrolls_up(

@@ -91,6 +91,49 @@ async def test_a_refused_token_shows_the_hubs_words_and_the_box(page: Page, hub:
     assert await page.evaluate("sessionStorage.length") == 0
 
 
+async def test_the_box_stays_wherever_the_address_goes_while_the_token_is_refused(
+    page: Page, hub: Service, token: str, reports: Reports
+) -> None:
+    await reports.say(42, {"kind": "job", "status": "running", "name": "Import"})
+    await page.goto(f"{hub.url}/#token=no-token-at-all")
+    field = page.get_by_label("Token", exact=True)
+    await expect(page.locator(".sign-in .refused")).to_be_visible()
+    await page.evaluate("location.hash = '#/jobs/42'")
+    await page.evaluate("() => new Promise(requestAnimationFrame)")
+    await expect(field).to_be_visible()
+    assert await page.title() == "Sign in \N{EN DASH} Milepost"
+    await field.fill(token)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("Import")
+
+
+async def test_what_was_seen_stays_under_the_box_when_the_token_has_expired(
+    page: Page, hub: Service, tenant: str, token: str, reports: Reports
+) -> None:
+    await reports.say(42, {"kind": "job", "status": "running", "name": "Import"})
+    await page.goto(f"{hub.url}/#token={hub.token(tenant, ttl=2)}")
+    field = page.get_by_label("Token", exact=True)
+    await expect(page.locator(".row")).to_be_visible()
+    await expect(field).to_be_visible(timeout=20_000)
+    await page.locator(".rows .row").click()
+    await expect(page.locator(".job-page")).to_be_attached()
+    await expect(field).to_be_visible()
+    await field.fill(token)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("h1")).to_have_text("Import")
+    await expect(field).to_be_hidden()
+
+
+async def test_the_tabs_title_says_what_is_looked_at(page: Page, hub: Service, token: str, reports: Reports) -> None:
+    await page.goto(hub.url)
+    await expect(page).to_have_title("Sign in \N{EN DASH} Milepost")
+    await reports.say(42, {"kind": "job", "status": "running", "name": "Import"})
+    await page.goto(f"{hub.url}/#token={token}&job=42")
+    await expect(page).to_have_title("running · Import \N{EN DASH} Milepost")
+    await page.keyboard.press("Escape")
+    await expect(page).to_have_title("Jobs \N{EN DASH} Milepost")
+
+
 async def test_light_and_dark_are_chosen_and_stay_chosen(page: Page, hub: Service) -> None:
     await page.emulate_media(color_scheme="light")
     await page.goto(hub.url)

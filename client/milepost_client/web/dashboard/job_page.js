@@ -77,8 +77,9 @@ export class JobPage {
   constructor(around, id) {
     this.#around = around;
     this.#job = around.hub.job(id);
-    this.#runs = new RunsView(id, session.token, () => around.clock.now);
-    this.#silence = new Silence(id, session.token, this.#redraw.ask);
+    const { signal } = this.#closed;
+    this.#runs = new RunsView(id, session.token, () => around.clock.now, signal);
+    this.#silence = new Silence(id, session.token, this.#redraw.ask, signal);
     this.#cancel = new Cancel(() => this.#job.cancel());
     this.#parts = this.#build();
     this.#listen();
@@ -207,8 +208,7 @@ export class JobPage {
     const isSame = last !== null && view.nodes === last.nodes && view.plan === last.plan && view.status === last.status;
     if (!isSame) this.#steps = stepsOf(view);
     setText(this.#title, nameOf(view));
-    const failed = view.willRetry ? "Failed, another run follows" : "Failed";
-    this.#error.show(ENDS.has(view.status) ? view.error : null, failedIn(view, this.#steps), failed);
+    this.#error.show(ENDS.has(view.status) ? view.error : null, failedIn(view, this.#steps));
     const { artifacts, result, graph, both, timeline } = this.#parts;
     result.hidden = view.result === null || view.result === undefined;
     if (!result.hidden) this.#result.show(view.result);

@@ -65,6 +65,10 @@ export class LogView {
     this.#entries = [];
     this.#waiting = [];
     this.#lines.replaceChildren();
+    this.#scroller.hidden = true;
+    this.#none.hidden = false;
+    this.#follow.hidden = true;
+    this.#follows = true;
   }
 
   /** Puts what has come on the page. */

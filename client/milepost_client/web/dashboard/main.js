@@ -88,7 +88,11 @@ class Dashboard {
   #go = () => {
     // a link with a token of its own, opened in this tab
     if (session.takeFromFragment()) this.#begin(/** @type {string} */ (session.token()));
-    else if (this.#hub !== null) this.#open();
+    else if (this.#page !== null) {
+      this.#open();
+      // the box for another token stays above whatever is gone to
+      this.#look();
+    }
   };
 
   #open() {
@@ -102,8 +106,14 @@ class Dashboard {
     if (place.page === "job") this.#remembered.job = place.job;
     this.#holder.replaceChildren(this.#page.element);
     this.#frame.show(this.#holder);
-    if (this.#page instanceof ListPage) this.#page.entered();
+    if (this.#page instanceof ListPage) this.#enterList(this.#page);
     else this.#enterJob();
+  }
+
+  /** @param {ListPage} page */
+  #enterList(page) {
+    document.title = "Jobs – Milepost";
+    page.entered();
   }
 
   #enterJob() {
@@ -117,7 +127,12 @@ class Dashboard {
     if (state !== "refused") return this.#hideSignIn();
     const words = reason ?? "the hub has refused the token";
     session.forget();
-    if (!this.#everConnected) return this.#askForToken(words);
+    if (!this.#everConnected) {
+      // nothing was seen, and nothing will be
+      this.#page?.close();
+      this.#page = null;
+      return this.#askForToken(words);
+    }
     // what was seen stays to be read, under the box for another token
     this.#signIn.show(words);
     this.#holder.prepend(this.#signIn.element);

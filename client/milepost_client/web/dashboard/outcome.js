@@ -27,15 +27,14 @@ export class ErrorView {
   /**
    * @param {EventError | null} error
    * @param {string} where names of the nodes that failed
-   * @param {string} title
    */
-  show(error, where, title) {
+  show(error, where) {
     if (error === this.#last && where === this.#lastWhere) return;
     this.#last = error;
     this.#lastWhere = where;
     this.element.hidden = error === null && where === "";
     const words = brief(error?.message ?? "", 2_000) || "No reason was given.";
-    this.element.replaceChildren(elementOf("h2", {}, title), elementOf("p", { class: "said message" }, words));
+    this.element.replaceChildren(elementOf("h2", {}, "Failed"), elementOf("p", { class: "said message" }, words));
     if (where !== "") this.element.append(elementOf("p", { class: "quiet said" }, `Failed in ${where}`));
     const details = error?.details ?? null;
     if (details !== null && details !== "") this.element.append(folded("Details", detailsText(details), false));

@@ -17,6 +17,7 @@ export class RunsView {
   #job;
   #token;
   #now;
+  #signal;
   #read = 0;
   #ask = elementOf("button", { type: "button" }, "Show runs");
   #words = elementOf("p", { class: "quiet", role: "status" });
@@ -27,11 +28,13 @@ export class RunsView {
    * @param {string} job
    * @param {() => string | null} token
    * @param {() => number} now the hub's time, ms
+   * @param {AbortSignal} signal the page was left: nothing more is read
    */
-  constructor(job, token, now) {
+  constructor(job, token, now, signal) {
     this.#job = job;
     this.#token = token;
     this.#now = now;
+    this.#signal = signal;
     this.#ask.addEventListener("click", () => void this.read());
   }
 
@@ -76,6 +79,7 @@ export class RunsView {
    */
   async #page(after) {
     const response = await fetch(`/api/jobs/${this.#job}/events?after=${encodeURIComponent(after)}&limit=${LIMIT}`, {
+      signal: this.#signal,
       headers: { Authorization: `Bearer ${this.#token() ?? ""}` },
     });
     const answer = await response.json();

@@ -13,6 +13,7 @@ export class Silence {
   #job;
   #token;
   #onStalled;
+  #signal;
   /** The last event, after which the job was found stalled. @type {string | null} */
   #stalledSince = null;
   #next = FIRST;
@@ -25,11 +26,13 @@ export class Silence {
    * @param {string} job
    * @param {() => string | null} token
    * @param {() => void} onStalled
+   * @param {AbortSignal} signal nobody wants to know any more
    */
-  constructor(job, token, onStalled) {
+  constructor(job, token, onStalled, signal) {
     this.#job = job;
     this.#token = token;
     this.#onStalled = onStalled;
+    this.#signal = signal;
   }
 
   /**
@@ -62,7 +65,7 @@ export class Silence {
   async #ask() {
     try {
       const headers = { Authorization: `Bearer ${this.#token() ?? ""}` };
-      const response = await fetch(`/api/jobs/${this.#job}`, { headers });
+      const response = await fetch(`/api/jobs/${this.#job}`, { headers, signal: this.#signal });
       if (!response.ok) return;
       const { snapshot } = await response.json();
       if (snapshot.stalled !== true) return;

@@ -9,6 +9,9 @@ import { lasting, moment } from "../client/view/text.js";
 const STEP = 1 / 400;
 const BEAT = 250;
 
+/** Pixels of the shortest bar; the style sheet has the same. */
+const THIN = 3;
+
 /** Rows drawn at most; the list of nodes has them all. */
 const MOST = 200;
 
@@ -19,6 +22,8 @@ export class Timeline {
   #to = elementOf("span", { class: "clock" });
   /** @type {Map<string | number, Row>} */
   #rows = new Map();
+  /** @type {readonly (string | number)[]} */
+  #ids = [];
   /** @type {readonly Step[]} */
   #steps = [];
   #until = 0;
@@ -42,25 +47,21 @@ export class Timeline {
     const last = spans.reduce((most, span) => Math.max(most, span?.to ?? 0), 0);
     const whole = Math.max(last - began, 1);
     this.#whole = whole;
-    if (shown.length < this.#rows.size) this.#clear();
-    shown.forEach((step, index) => this.#rowOf(step).show(step, spans[index], began, whole));
+    this.#arrange(shown);
+    shown.forEach((step, index) => this.#rows.get(step.id)?.show(step, spans[index], began, whole));
     setText(this.#from, Number.isFinite(began) ? "0" : "");
     setText(this.#to, Number.isFinite(began) ? lasting(whole) : "");
   }
 
-  #clear() {
-    this.#rows.clear();
-    this.#list.replaceChildren();
-  }
-
-  /** @param {Step} step */
-  #rowOf(step) {
-    let row = this.#rows.get(step.id);
-    if (row === undefined) {
-      this.#rows.set(step.id, (row = new Row()));
-      this.#list.append(row.element);
-    }
-    return row;
+  /**
+   * A row for each step, in their order.
+   * @param {readonly Step[]} steps
+   */
+  #arrange(steps) {
+    if (steps.length === this.#rows.size && steps.every(({ id }, index) => id === this.#ids[index])) return;
+    this.#ids = steps.map(({ id }) => id);
+    this.#rows = new Map(this.#ids.map((id) => [id, this.#rows.get(id) ?? new Row()]));
+    this.#list.replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
   }
 }
 
@@ -110,7 +111,8 @@ class Row {
     if (span === null) return;
     const left = (span.from - began) / whole;
     const width = (span.to - span.from) / whole;
-    setStyle(this.#bar, "left", share(left));
+    // what took no time at the very end is seen too
+    setStyle(this.#bar, "left", `min(${share(left)}, 100% - ${THIN}px)`);
     setStyle(this.#bar, "width", share(width));
     this.#placeWords(left, left + width);
   }

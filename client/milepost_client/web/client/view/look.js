@@ -56,8 +56,8 @@ const CSS = `
   clip-path: inset(50%);
   white-space: nowrap;
 }
-/* a payload's own direction ends with it */
-.said { unicode-bidi: isolate; }
+/* a payload's own direction is found in it and ends with it; where it stands is the page's affair */
+.said { unicode-bidi: plaintext; text-align: left; }
 .cut { position: relative; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
 .quiet { color: var(--quiet); }
 .mono { font-family: var(--mono); font-size: 12px; }

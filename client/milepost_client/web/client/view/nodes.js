@@ -22,6 +22,8 @@ export class Nodes {
   #all = false;
   /** @type {Map<string | number, Row>} */
   #rows = new Map();
+  /** @type {readonly (string | number)[]} */
+  #ids = [];
   element = elementOf("div", { class: "wide" }, this.#list, this.#more);
 
   constructor() {
@@ -39,25 +41,21 @@ export class Nodes {
    */
   show(steps, paces, now) {
     const shown = this.#all ? steps : steps.slice(0, MOST);
-    if (shown.length < this.#rows.size) this.#clear();
-    for (const step of shown) this.#rowOf(step).show(step, paces, now);
+    this.#arrange(shown);
+    for (const step of shown) this.#rows.get(step.id)?.show(step, paces, now);
     this.#more.hidden = shown.length === steps.length;
     setText(this.#more, this.#more.hidden ? "" : `show the other ${steps.length - shown.length}`);
   }
 
-  #clear() {
-    this.#rows.clear();
-    this.#list.replaceChildren();
-  }
-
-  /** @param {Step} step */
-  #rowOf(step) {
-    let row = this.#rows.get(step.id);
-    if (row === undefined) {
-      this.#rows.set(step.id, (row = new Row()));
-      this.#list.append(row.element);
-    }
-    return row;
+  /**
+   * A row for each step, in their order.
+   * @param {readonly Step[]} steps
+   */
+  #arrange(steps) {
+    if (steps.length === this.#rows.size && steps.every(({ id }, index) => id === this.#ids[index])) return;
+    this.#ids = steps.map(({ id }) => id);
+    this.#rows = new Map(this.#ids.map((id) => [id, this.#rows.get(id) ?? new Row()]));
+    this.#list.replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
   }
 }
 
