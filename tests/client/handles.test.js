@@ -193,6 +193,9 @@ test("polling: a list whose question failed still learns of every end", async (c
   await service.publish(owner, "old", END);
   // of those that may be among the newest, it is none
   for (let id = 0; id < 60; id++) await service.publish(owner, id, END);
+  const headers = { Authorization: `Bearer ${token(owner)}` };
+  const listed = async () => (await fetch(`${service.url}/api/jobs?status=completed&q=old`, { headers })).json();
+  await until(async () => (await listed()).jobs.length, "the hub's list has its end");
   proxy.unavailable = "";
   await until(() => jobs.get("old")?.status === "completed", "its end");
 });
