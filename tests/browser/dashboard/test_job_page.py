@@ -140,6 +140,32 @@ async def test_nodes_stand_in_the_plans_order_whenever_it_came(
         await expect(page.locator(part)).to_have_text(["Scan", "Tokenize", "Load", "Index"])
 
 
+async def test_a_plan_larger_than_the_window_opens_where_it_runs_and_stays_where_it_is_read(
+    page: Page, hub: Service, token: str, reports: Reports
+) -> None:
+    nodes = [{"nodeId": number, "nodeName": f"Step {number}."} for number in range(40)]
+    edges = [[number, number + 1] for number in range(39)]
+    await reports.say(12, {"kind": "plan", "data": {"nodes": nodes, "edges": edges}})
+    await reports.say(12, {"nodeId": 20, "status": "running"})
+    await opened(page, hub, token, 12)
+    await expect(card(page, "Step 20.")).to_be_in_viewport(ratio=1)
+    graph = page.get_by_role("region", name="graph of nodes")
+    await graph.evaluate("graph => graph.scrollTo(0, 0)")
+    await reports.say(12, {"nodeId": 20, "status": "completed"}, {"nodeId": 21, "status": "running"})
+    await expect(card(page, "Step 21.")).to_have_attribute("data-state", "running")
+    assert await graph.evaluate("graph => graph.scrollLeft") == 0
+
+
+async def test_many_artifacts_scroll_in_their_own_place(page: Page, hub: Service, token: str, reports: Reports) -> None:
+    made = ({"kind": "artifact", "data": {"name": f"part-{number}", "uri": "a"}} for number in range(60))
+    await reports.say(13, {"kind": "job", "status": "running"}, *made)
+    await opened(page, hub, token, 13)
+    await expect(page.locator(".artifacts li")).to_have_count(60)
+    panel = page.get_by_role("region", name="artifacts")
+    assert await panel.evaluate("panel => panel.scrollHeight > panel.clientHeight && panel.clientHeight <= 480")
+    await expect(panel).to_have_attribute("tabindex", "0")
+
+
 async def test_what_took_no_time_at_the_end_is_seen_in_the_timeline(
     page: Page, hub: Service, token: str, reports: Reports
 ) -> None:

@@ -1,6 +1,6 @@
 // What came of a job: its error, its result, what it made.
 
-import { elementOf, outwardLink } from "../client/view/element_of.js";
+import { elementOf, outwardLink, setAttribute } from "../client/view/element_of.js";
 import { brief, bytes, count, json, webAddress } from "../client/view/text.js";
 
 /**
@@ -15,8 +15,9 @@ const OPEN_LINES = 24;
 /** Characters of JSON shown at all: more would make the page slow, and nobody reads it. */
 const MOST_JSON = 200_000;
 
-/** Artifacts shown. */
+/** Artifacts shown, and how many of them may need to be scrolled to. */
 const MOST_ARTIFACTS = 200;
+const IN_VIEW = 8;
 
 /** The error: its message first, the rest behind a fold. */
 export class ErrorView {
@@ -79,12 +80,14 @@ export class ArtifactsView {
   #last = /** @type {readonly Artifact[]} */ ([]);
   #list = elementOf("ul", { class: "artifacts" });
   #more = elementOf("p", { class: "quiet" });
-  element = elementOf("div", {}, this.#list, this.#more);
+  element = elementOf("div", { role: "region", "aria-label": "artifacts" }, this.#list, this.#more);
 
   /** @param {readonly Artifact[]} artifacts */
   show(artifacts) {
     if (artifacts === this.#last) return;
     this.#last = artifacts;
+    // what scrolls can be reached by keyboard
+    setAttribute(this.element, "tabindex", artifacts.length > IN_VIEW ? 0 : null);
     this.#list.replaceChildren(...artifacts.slice(0, MOST_ARTIFACTS).map(artifactLine));
     const over = artifacts.length - MOST_ARTIFACTS;
     this.#more.replaceChildren(over > 0 ? `and ${count(over)} more` : "");

@@ -151,8 +151,8 @@ const sticky = () => document.querySelector(".tools")?.getBoundingClientRect().b
 /** One job. */
 class Row {
   #pill = new Pill();
-  #name = elementOf("span", { class: "name said" });
-  #message = elementOf("span", { class: "message said quiet" });
+  #name = elementOf("span", { class: "name said cut" });
+  #message = elementOf("span", { class: "message said cut quiet" });
   #id = elementOf("span", { class: "id mono quiet cut" });
   #bar = new Bar();
   #part = elementOf("span", { class: "part number" });
@@ -171,7 +171,7 @@ class Row {
       write({ page: "job", job: String(id) }),
       {},
       elementOf("span", { class: "state" }, this.#pill.element),
-      elementOf("span", { class: "what cut" }, this.#name, " ", this.#message),
+      elementOf("span", { class: "what" }, this.#name, " ", this.#message),
       ...[this.#id, this.#bar.element, this.#part, this.#time, this.#rate, this.#fresh],
     );
     this.element = elementOf("div", { role: "listitem", class: "row" }, this.link);

@@ -47,6 +47,7 @@ export class Graph {
 
   /** @type {Plan | null} */
   #plan = null;
+  #isNew = true;
   /** @type {Map<NodeId, Card>} */
   #cards = new Map();
   /** @type {Edge[]} */
@@ -64,6 +65,19 @@ export class Graph {
     if (plan !== this.#plan || steps.length !== this.#cards.size) this.#arrange(plan, steps);
     for (const step of steps) this.#cards.get(step.id)?.show(step, paces, now);
     for (const edge of this.#drawn) edge.show(this.#cards.get(edge.from)?.state, this.#cards.get(edge.to)?.state);
+    if (this.#isNew && this.element.clientWidth > 0) this.#reveal(steps);
+  }
+
+  /**
+   * Begins where something happens, or where the plan does; from then on it is scrolled by who reads it.
+   * @param {readonly Step[]} steps
+   */
+  #reveal(steps) {
+    this.#isNew = false;
+    const first = steps.find(({ state }) => state === "running" || state === "failed") ?? steps[0];
+    const { x, y } = /** @type {Card} */ (this.#cards.get(first.id)).point;
+    const { clientWidth, clientHeight } = this.element;
+    this.element.scrollTo(x + (WIDTH - clientWidth) / 2, y + (HEIGHT - clientHeight) / 2);
   }
 
   /**
@@ -71,6 +85,7 @@ export class Graph {
    * @param {readonly Step[]} steps
    */
   #arrange(plan, steps) {
+    if (plan !== this.#plan) this.#isNew = true;
     this.#plan = plan;
     const { places, links, layers, rows } = layout(plan);
     /** @type {Map<NodeId, Point>} */
@@ -150,11 +165,14 @@ class Card {
     return this.#last?.state;
   }
 
+  point = corner(0, 0);
+
   /**
    * @param {Point} point
    * @param {string[]} before names of what it comes after
    */
-  place({ x, y }, before) {
+  place(point, before) {
+    const { x, y } = (this.point = point);
     setStyle(this.element, "translate", `${x}px ${y}px`);
     this.#after = before.length === 0 ? "" : `, after ${before.join(" and ")}`;
     this.#last = null;

@@ -178,6 +178,7 @@ const CSS = `
   contain: strict;
 }
 .nodes li:first-child { border-top: 0; }
+.nodes .name { display: block; }
 .nodes .number { text-align: right; }
 .nodes li[data-state="idle"] .bar { visibility: hidden; }
 .nodes li[data-state="idle"] .name { color: var(--quiet); }
