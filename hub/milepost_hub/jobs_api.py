@@ -309,7 +309,8 @@ async def _cancel(hub: Hub, tenant: str, job: str) -> None:
     told = _read_answer(answer)
     if told.get("ok") is not True:
         hub.cancels["refused"] += 1
-        why = str(told.get("message") or "it gave no reason")[:_LONGEST_REASON]
+        told_why = told.get("message")
+        why = told_why[:_LONGEST_REASON] if isinstance(told_why, str) and told_why else "it gave no reason"
         raise HTTPException(HTTPStatus.CONFLICT, f"job {job} will not be cancelled: {why}")
     hub.cancels["accepted"] += 1
 

@@ -221,6 +221,7 @@ async def test_a_job_is_asked_to_stop() -> None:
         (UpstreamDown("no connection"), 503, "NATS is out of reach", "unavailable"),
         (b'{"ok":false,"message":"it is too late"}', 409, "it is too late", "refused"),
         (b'{"ok":"true"}', 409, "it gave no reason", "refused"),
+        (b'{"ok":false,"message":{"a":[1e999]}}', 409, "it gave no reason", "refused"),
         (b"[true]", 409, "no JSON object", "refused"),
         (b"\xff", 409, "no JSON", "refused"),
         (b"", 409, "no JSON", "refused"),
