@@ -29,7 +29,7 @@ _RATE: Final = 1_000
 _JOBS: Final = 10_000
 _CHANGES: Final = 500
 _READY: Final = 120.0
-_SETTLE: Final = 3.0
+_SETTLE: Final = 5.0
 
 _FRAMES: Final = """seconds => new Promise(done => {
   const frames = [];
@@ -69,7 +69,6 @@ _SCROLL: Final = """() => {
   };
   requestAnimationFrame(scroll);
 }"""
-_ROW: Final = "[role=list] [role=listitem]"
 
 
 class Figures(NamedTuple):
@@ -135,8 +134,8 @@ async def _plain(browser: Browser, hub: Running, seconds: float) -> Figures:
 
 async def _dashboard(browser: Browser, hub: Running, where: str, seconds: float, *, scrolling: bool = False) -> Figures:
     async with _tab(browser, f"{_origin(hub)}/#token={make_token()}{where}") as (page, devtools):
-        shown = _ROW if not where else "text=Step 1"
-        await page.locator(shown).first.wait_for(timeout=30_000)
+        shown = f"text={_JOBS:,}" if not where else "text=Step 1"
+        await page.locator(shown).first.wait_for(timeout=60_000)
         if scrolling:
             await page.evaluate(_SCROLL)
         return await _watch(page, devtools, seconds)
