@@ -82,13 +82,22 @@ test("the hub's clock: what was made just now counts, what is older does not", (
   assert.equal(Math.abs(off() + ahead) < 100, true);
 });
 
-test("idle: rings when nothing was heard, not before, and not when stopped", async () => {
+test("idle: rings when nothing was heard for so long, and not when stopped", async () => {
   let heard = 0;
+  let last = performance.now();
   /** @type {Idle} */
   let idle;
-  await new Promise((resolve) => {
-    idle = new Idle(20, () => resolve(idle.stop()));
-    const talk = setInterval(() => (heard++ < 10 ? idle.heard() : clearInterval(talk)), 5);
+  const silence = await new Promise((resolve) => {
+    idle = new Idle(20, () => resolve(performance.now() - last));
+    const talk = setInterval(() => {
+      if (heard++ === 10) return clearInterval(talk);
+      last = performance.now();
+      idle.heard();
+    }, 5);
+    const stopped = new Idle(1, () => assert.fail("it was stopped"));
+    stopped.stop();
   });
-  assert.equal(heard > 9, true);
+  idle.stop();
+  // the wall's clock, which it reads too, has whole milliseconds
+  assert.equal(silence >= 19, true, `${silence} ms`);
 });
