@@ -9,8 +9,11 @@ from playwright.async_api import Page
 
 from tests.browser.page_server import PageServer
 
-QUICK = {"minBackoff": 50, "maxBackoff": 200, "connectTimeout": 1_500, "pollInterval": 100}
-"""A client that loses patience soon, in milliseconds."""
+QUICK = {"minBackoff": 50, "maxBackoff": 200, "pollInterval": 100}
+"""A client that comes back soon, in milliseconds."""
+
+IMPATIENT = {"connectTimeout": 1_500}
+"""One that soon takes a silent rung for one that does not work: also a slow one, on a machine with much to do."""
 
 
 class ClientPage:

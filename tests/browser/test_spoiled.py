@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from milepost.nats_server import NatsServer
 from tests.browser.chatty_job import ChattyJob
-from tests.browser.client_page import ClientPage
+from tests.browser.client_page import IMPATIENT, ClientPage
 from tests.browser.conftest import IDLE
 from tests.browser.dashboard_page import DashboardPage
 from tests.browser.proxy import Proxy
@@ -24,9 +24,8 @@ async def test_a_connection_that_goes_silent_is_left_and_nothing_is_missed(
 ) -> None:
     """Black holes, twice, without a FIN and mid-job: found by the silence, on each rung; every line once, in order."""
     with ChattyJob(shared_nats.url, tenant, "1") as job:
-        await client.open(
-            quick_hub.url, "1", {"idle": IDLE, "transports": [transport]}, through=proxy.url, tenant=tenant
-        )
+        options = {**IMPATIENT, "idle": IDLE, "transports": [transport]}
+        await client.open(quick_hub.url, "1", options, through=proxy.url, tenant=tenant)
         await client.is_connected(transport)
         for _ in range(2):
             proxy.freeze()
@@ -72,7 +71,8 @@ async def test_a_proxy_that_learns_upgrades_brings_the_page_back_to_them(
     """By itself, beside the rung that works, and without losing a line."""
     proxy.drops_upgrades = proxy.holds_streams = True
     with ChattyJob(shared_nats.url, tenant, "1") as job:
-        await client.open(quick_hub.url, "1", {"climb": 300}, through=proxy.url, token=quick_hub.token(tenant, ttl=600))
+        token = quick_hub.token(tenant, ttl=600)
+        await client.open(quick_hub.url, "1", {**IMPATIENT, "climb": 300}, through=proxy.url, token=token)
         await client.is_connected("polling")
         proxy.drops_upgrades = proxy.holds_streams = False
         await client.is_connected("websocket")

@@ -21,6 +21,7 @@ class Relay:
         self.sent = bytearray()
         # Which messages to clients are swallowed, by their subject.
         self.swallows: Callable[[str], bool] = lambda _: False
+        self.swallowed = 0
         # Whether nothing that the server says comes through any more.
         self.mute = False
         self._target = target
@@ -80,6 +81,7 @@ class Relay:
                 if words and words[0] in (b"MSG", b"HMSG"):
                     line += await reader.readexactly(int(words[-1]) + 2)
                     if self.swallows(words[1].decode()):
+                        self.swallowed += 1
                         continue
                 if not self.mute:
                     writer.write(line)
