@@ -105,7 +105,7 @@ class Listing:
             await asyncio.sleep(0)
 
     def _end(self, count: int) -> None:
-        self._client.tell(Delivery(text_frame(message.listed(count)), kind="listed"))
+        self._client.tell(Delivery(text_frame(message.listed(count, durable=self._read is not None)), kind="listed"))
 
     def _leave(self) -> None:
         left = [channel.listed(self._client, self) for channel in self._channels]

@@ -52,9 +52,10 @@ def summary(fields: bytes) -> bytes:
     return b"%b%b}" % (SUMMARY_HEAD, fields[1:-1])
 
 
-def listed(count: int) -> bytes:
+def listed(count: int, *, durable: bool) -> bytes:
     """Every summary of a list of so many jobs was sent."""
-    return json.dumps({"type": "listed", "jobId": ALL_JOBS, "count": count}, separators=(",", ":")).encode()
+    told = {"type": "listed", "jobId": ALL_JOBS, "count": count, "durable": durable}
+    return json.dumps(told, separators=(",", ":")).encode()
 
 
 def done(job: str) -> bytes:

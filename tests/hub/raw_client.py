@@ -249,5 +249,5 @@ class RawClient:
             snapshot = await self.message()
             assert (snapshot["type"], snapshot["jobId"]) == ("job.snapshot", message["jobId"])
         if message["type"] == "subscribed" and job == "*" and not message["durable"]:
-            assert await self.message() == {"type": "listed", "jobId": "*", "count": 0}
+            assert await self.message() == {"type": "listed", "jobId": "*", "count": 0, "durable": False}
         return message

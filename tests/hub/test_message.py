@@ -24,8 +24,8 @@ NOON_TEXT = "2026-01-01T12:00:00.250Z"
             {"type": "subscribed", "jobId": 123, "durable": False, "upstream": "up"},
         ),
         (
-            message.listed(12),
-            {"type": "listed", "jobId": "*", "count": 12},
+            message.listed(12, durable=True),
+            {"type": "listed", "jobId": "*", "count": 12, "durable": True},
         ),
         (
             message.subscribed("*", durable=True, up=False, id="q1"),

@@ -563,7 +563,7 @@ async def test_all_jobs_are_listed_newest_first_for_one_who_reads_slowly() -> No
         got = [await client.message() for _ in range(10_000)]
         assert [message["jobId"] for message in got] == list(range(9_999, -1, -1))
         assert {message["type"] for message in got} == {"job.summary"}
-        assert await client.message() == {"type": "listed", "jobId": "*", "count": 10_000}
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 10_000, "durable": True}
         await eventually_async(lambda: hub.tasks == 0)
         client.close()
 
@@ -581,7 +581,7 @@ async def test_a_change_during_the_list_is_not_overwritten_by_what_was_listed() 
             got = [await client.message() for _ in range(5)]
             assert sorted(message["jobId"] for message in got) == [0, 1, 2, 3, 4]
             assert [message["status"] for message in got if message["jobId"] == 3] == ["completed"]
-            assert await client.message() == {"type": "listed", "jobId": "*", "count": 5}
+            assert await client.message() == {"type": "listed", "jobId": "*", "count": 5, "durable": True}
             await eventually_async(lambda: hub.joining == 0)
 
 
@@ -603,7 +603,17 @@ async def test_a_list_ends_behind_what_changed_meanwhile_and_was_not_flushed_yet
 async def test_an_empty_list_ends_too() -> None:
     async with logged_hub() as (hub, _), await a_client(hub) as client:
         await client.subscribe("*")
-        assert await client.message() == {"type": "listed", "jobId": "*", "count": 0}
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 0, "durable": True}
+
+
+async def test_a_list_whose_log_goes_is_told_so() -> None:
+    """A page may then not say that no job has reported: it cannot know."""
+    async with logged_hub() as (hub, _), await a_client(hub) as client:
+        await client.subscribe("*")
+        assert (await client.message())["durable"] is True
+        hub.source.log = None
+        hub.upstream_changed()
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 0, "durable": False}
 
 
 async def test_all_jobs_are_listed_again_when_the_source_is_back() -> None:
@@ -648,7 +658,7 @@ async def test_a_token_with_a_list_is_told_of_those_jobs_only() -> None:
         client = await RawClient.connect(hub.port, issue(SECRET, "acme", jobs=[1, 3]))
         await client.subscribe("*")
         assert [(await client.message())["jobId"] for _ in range(2)] == [3, 1]
-        assert await client.message() == {"type": "listed", "jobId": "*", "count": 2}
+        assert await client.message() == {"type": "listed", "jobId": "*", "count": 2, "durable": True}
         known = Viewer(client, [])
         await eventually_async(lambda: hub.joining == 0)
         await known.read()

@@ -84,7 +84,7 @@ def test_a_record_goes_ahead_of_the_first_event(log_nats: NatsServer) -> None:
         assert (record.count, record.seq, record.run, record.owner, record.lease) == (0, 0, 2, True, 30)
         assert record.job.status == "unknown"
         make_streams(log_nats.url)
-        eventually(lambda: records_of(log_nats.url)[0].count == 1)
+        eventually(lambda: [record.count for record in records_of(log_nats.url)] == [1])
         assert relay.sent.index(b".state.") < relay.sent.index(b".progress")
         job.log("x")
     assert_once_in_order(stored(log_nats.url), job)

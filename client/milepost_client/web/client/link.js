@@ -311,7 +311,7 @@ export class Link {
     else if (type === "authenticated") this.#isLetIn(at);
     else if (type === "job.progress") this.clock.told(at, false);
     else if (type === "upstream") this.#tell({ upstream: side(status) });
-    else if (type === "subscribed" && typeof durable === "boolean") this.#tell({ upstream: side(upstream), durable });
+    else if (typeof durable === "boolean") this.#tell({ upstream: side(upstream) ?? this.status.upstream, durable });
     else if (type === "job.snapshot" && isObject(snapshot)) this.#tell({ durable: snapshot.durable === true });
     else if (type === "token.expiring") this.#plan(true);
     else if (type === "error" && message.id === "auth") this.#notRenewed(message.message, String(message.code));
