@@ -133,8 +133,10 @@ def test_no_message_of_a_hub_makes_it_fail(given_messages: list[dict[str, Any]])
     job = WatchedJob("1")
     for now, message in enumerate(given_messages):
         job.take(message, now, AT)
-        job.nodes(now)
-        job.fraction_left(now)
+        assert all(node.name == plain(node.name) for node in job.nodes(now))
+        fraction, left = job.fraction_left(now)
+        assert fraction is None or 0 <= fraction <= 1
+        assert left is None or left >= 0
 
 
 @given(st.text())

@@ -237,7 +237,9 @@ def test_a_snapshot_with_one_field_replaced_is_none_or_goes_on(field: str, value
     except ValueError:
         return
     taken_in(state, [{"nodeId": 1, "rowCount": 2, "message": "m"}, {"kind": "log", "message": "m"}], 0)
-    json.dumps(state.snapshot())
+    told = json.loads(json.dumps(state.snapshot()))
+    assert told["jobId"] == 1
+    assert {"nodes", "logTail", "status", "run"} <= told.keys()
 
 
 @given(st.sampled_from(sorted(WHOLE)))
