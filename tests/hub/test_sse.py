@@ -268,6 +268,11 @@ async def test_one_that_does_not_read_the_end_is_cut_off() -> None:
             log.store(*JOB, {"message": "x" * 4_000, "n": number})
         log.store(*JOB, {"status": "completed"})
         await hub.emptied()
+        got = 0
+        with contextlib.suppress(ConnectionResetError):
+            while more := await deaf.read_some():
+                got += more
+        assert 0 < got < 200 * 4_000, "the end was not waited for"
         deaf.close()
 
 
