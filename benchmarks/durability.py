@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import nats
-from milepost_bridge.api import Api
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import ensure
 from milepost_reporter import Reporter
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
 
 from benchmarks.usage import cpu_seconds
 from milepost.nats_server import NatsServer

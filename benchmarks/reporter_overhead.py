@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from milepost_bridge.api import Api
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import ensure
 from milepost_reporter import Reporter
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
 from tqdm import tqdm
 
 from milepost.nats_server import NatsServer

@@ -24,8 +24,8 @@ from milepost.watch import Token, Url
 
 if TYPE_CHECKING:
     from jwt.types import Options
-    from milepost_bridge.api import Api
     from milepost_bridge.settings import BridgeSettings
+    from milepost_reporter.jetstream.api import Api
     from nats.aio.client import Client
 
 _SKEW_WARN, _SKEW_FAIL = 5.0, 60.0
@@ -136,8 +136,8 @@ async def examine_nats(access: NatsAccess) -> list[Finding]:
 
 def examine_version(version: str) -> Finding:
     """Whether a nats-server of this version can keep the job log."""
-    from milepost_bridge.errors import ServerTooOld
-    from milepost_bridge.streams import OLDEST_SERVER, check_server
+    from milepost_reporter.jetstream.errors import ServerTooOld
+    from milepost_reporter.jetstream.stream import OLDEST_SERVER, check_server
 
     try:
         check_server({"version": version})
@@ -170,10 +170,11 @@ async def _jetstream(client: Client) -> Finding:
 
 async def examine_log(access: NatsAccess) -> list[Finding]:
     """Both streams are there, as they should be, and can be read. Nothing is made or changed."""
-    from milepost_bridge.api import Api
-    from milepost_bridge.complaints import Complaints
-    from milepost_bridge.errors import BridgeError, StreamUnfit
-    from milepost_bridge.settings import BridgeSettings, servers
+    from milepost_bridge.settings import BridgeSettings
+    from milepost_reporter.jetstream.access import servers
+    from milepost_reporter.jetstream.api import Api
+    from milepost_reporter.jetstream.complaints import Complaints
+    from milepost_reporter.jetstream.errors import JetStreamError, StreamUnfit
 
     settings = BridgeSettings(**access.model_dump(exclude={"url"}, exclude_none=True), request_timeout=_WAIT)
     try:
@@ -189,7 +190,7 @@ async def examine_log(access: NatsAccess) -> list[Finding]:
         return await _log(api, settings)
     except StreamUnfit as error:
         return [fail("job log", str(error), "until then progress is live only")]
-    except (BridgeError, TimeoutError) as error:
+    except (JetStreamError, TimeoutError) as error:
         advice = "is nats-server busy, or its cluster without a leader? Its log says more"
         return [fail("job log", f"cannot be read ({error or 'no answer in time'})", advice)]
     finally:
@@ -215,7 +216,7 @@ async def _log(api: Api, settings: BridgeSettings) -> list[Finding]:
 
 
 async def _stream(api: Api, name: str) -> dict[str, Any] | None:
-    from milepost_bridge.errors import Refused
+    from milepost_reporter.jetstream.errors import Refused
 
     try:
         return await api.request(f"$JS.API.STREAM.INFO.{name}")

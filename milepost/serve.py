@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
-from milepost_bridge.settings import BridgeSettings, servers
+from milepost_bridge.settings import BridgeSettings
 from milepost_hub.settings import HubSettings
+from milepost_reporter.jetstream.access import servers
 from pydantic import BaseModel, ValidationError
 
 from milepost import logs, nats_access

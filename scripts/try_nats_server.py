@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from milepost_bridge.api import Api
-from milepost_bridge.complaints import Complaints
-from milepost_bridge.errors import BridgeError, Refused, ServerTooOld
 from milepost_bridge.settings import BridgeSettings
-from milepost_bridge.streams import LOG, STATE, check_server, ensure, log_config, state_config
+from milepost_bridge.streams import LOG, STATE, ensure, log_config, state_config
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.errors import JetStreamError, Refused, ServerTooOld
+from milepost_reporter.jetstream.stream import check_server
 
 from milepost.nats_server import NatsServer
 
@@ -140,7 +141,7 @@ async def try_out(binary: Path) -> bool:
 async def _works(step: Callable[[], Awaitable[bool]]) -> bool:
     try:
         return await step()
-    except BridgeError:
+    except JetStreamError:
         return False
 
 

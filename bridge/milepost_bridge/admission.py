@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from milepost_reporter.event import PROGRESS, BadEvent, Event, parse_event
+from milepost_reporter.jetstream.complaints import Complaints
 from milepost_reporter.names import is_name
 from milepost_reporter.run import RunGate, Verdict
 
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.place import LONGEST
 from milepost_bridge.settings import BridgeSettings
 

@@ -12,19 +12,20 @@ from typing import Final
 from milepost_hub.errors import HubError, JobSilent, UpstreamDown
 from milepost_hub.job_log import JobLog
 from milepost_hub.upstream import Interest
+from milepost_reporter.jetstream.access import servers
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.connection import Connection
+from milepost_reporter.jetstream.errors import JetStreamError, Unavailable
 from milepost_reporter.names import check_job, check_tenant, is_name
 from milepost_reporter.subject import control
 
-from milepost_bridge.complaints import Complaints
-from milepost_bridge.connection import Connection
-from milepost_bridge.errors import BridgeError, Unavailable
 from milepost_bridge.feed import Live, read_live
 from milepost_bridge.intake import Intake, Taken
 from milepost_bridge.listing import Listed
 from milepost_bridge.log import Log
 from milepost_bridge.outgoing import outgoing
 from milepost_bridge.place import LIVE
-from milepost_bridge.settings import BridgeSettings, servers
+from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.sink import Sink
 from milepost_bridge.summaries import Summaries, Summary
 
@@ -190,7 +191,7 @@ class Bridge:
             # A program that has just begun, or comes back after an outage, is known to all servers a moment later.
             await asyncio.sleep(_ASK_AGAIN)
             return await self._log.api.ask(subject, request, self._control_timeout)
-        except BridgeError as error:
+        except JetStreamError as error:
             raise _not_answered(error, up=self._log.api.up) from error
 
     def _want(self, tenant: str) -> asyncio.Future[None] | None:
@@ -289,7 +290,7 @@ class Bridge:
     async def _load_summary(self, tenant: str, job: str) -> None:
         try:
             loaded = await self._log.history.load(tenant, job)
-        except BridgeError as error:
+        except JetStreamError as error:
             self._complaints.tell("the log cannot be read", str(error))
             self._summaries.put_off(tenant, job)
             await asyncio.sleep(_LOAD_AGAIN)
@@ -407,7 +408,7 @@ class _Watch:
             self.lowering = None
 
 
-def _not_answered(error: BridgeError, *, up: bool) -> HubError:
+def _not_answered(error: JetStreamError, *, up: bool) -> HubError:
     if not up:
         return UpstreamDown(str(error))
     if isinstance(error, Unavailable):

@@ -16,9 +16,10 @@ import re
 from enum import Enum
 from typing import Final, NamedTuple
 
+from milepost_reporter.jetstream.header import field, number, to_nanoseconds
+
 from milepost_bridge.admission import Admission
 from milepost_bridge.cursor import Cursor
-from milepost_bridge.header import field, number, to_nanoseconds
 from milepost_bridge.place import Place
 
 _SEQUENCE: Final = b"Nats-Sequence"

@@ -22,15 +22,15 @@ from milepost_hub.job_log import Gap
 from milepost_reporter import subject as subjects
 from milepost_reporter.event import JOB, PROGRESS
 from milepost_reporter.event import Event as Reported
+from milepost_reporter.jetstream.api import Api, Batch, Stored
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.errors import Refused, Unavailable
+from milepost_reporter.jetstream.header import to_nanoseconds
 from milepost_reporter.record import BadRecord, Record, merge, parse_record
 from milepost_reporter.state import JobState
 
 from milepost_bridge.admission import Admission, Admittance, Admitted, counted_by, is_leased
-from milepost_bridge.api import Api, Batch, Stored
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.cursor import Cursor
-from milepost_bridge.errors import Refused, Unavailable
-from milepost_bridge.header import to_nanoseconds
 from milepost_bridge.outgoing import outgoing
 from milepost_bridge.place import Place, place_of
 from milepost_bridge.settings import BridgeSettings

@@ -11,9 +11,9 @@ from collections.abc import Callable, Set
 from typing import Final, NamedTuple
 
 from milepost_reporter.event import Event
+from milepost_reporter.jetstream.complaints import Complaints
 
 from milepost_bridge.admission import Admission, Admittance, Admitted, is_leased
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.place import Place, place_of
 from milepost_bridge.settings import BridgeSettings
 

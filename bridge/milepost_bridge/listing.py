@@ -15,16 +15,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 from milepost_reporter.event import JOB, JOB_STATUSES, PROGRESS, BadEvent, Event, parse_event
+from milepost_reporter.jetstream.api import Api, Stored
+from milepost_reporter.jetstream.errors import JetStreamError
+from milepost_reporter.jetstream.header import field
 from milepost_reporter.names import json_job_id
 from milepost_reporter.record import MAX_HEADER_TEXT, SUMMARY_HEADER
 from milepost_reporter.state import JobState, rfc3339
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from milepost_bridge.admission import is_leased
-from milepost_bridge.api import Api, Stored
 from milepost_bridge.cursor import Cursor
-from milepost_bridge.errors import BridgeError
-from milepost_bridge.header import field
 from milepost_bridge.history import History, moment
 from milepost_bridge.place import Place, place_of
 from milepost_bridge.settings import BridgeSettings
@@ -147,7 +147,7 @@ class Listing:
         try:
             async with places:
                 loaded = await self._history.load(tenant, each.job)
-        except BridgeError:
+        except JetStreamError:
             # one that cannot be read does not hide the others
             each.guess()
             return

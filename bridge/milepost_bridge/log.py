@@ -22,12 +22,12 @@ from typing import Any, Final
 from milepost_hub.errors import CursorGone, LogUnavailable
 from milepost_hub.event import Event
 from milepost_hub.job_log import Gap, Snapshot
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.errors import JetStreamError, Unavailable
 
 from milepost_bridge.admission import Admittance
-from milepost_bridge.api import Api
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.cursor import read_cursor
-from milepost_bridge.errors import BridgeError, Unavailable
 from milepost_bridge.feed import Feed, Live, Step, live_of
 from milepost_bridge.history import LAG, LAGS, PAGE_MESSAGES, History, Loaded
 from milepost_bridge.listing import Listed, Listing
@@ -165,7 +165,7 @@ class Log:
         """The job's state now. LogUnavailable when the log cannot be read."""
         try:
             loaded = await self.history.load(tenant, job)
-        except BridgeError as error:
+        except JetStreamError as error:
             raise LogUnavailable(str(error)) from error
         return self._snapshot_of(loaded)
 
@@ -180,7 +180,7 @@ class Log:
                     return events
                 # More has been delivered already: the replica that answered lags behind.
                 await asyncio.sleep(LAG)
-        except BridgeError as error:
+        except JetStreamError as error:
             raise LogUnavailable(str(error)) from error
         raise LogUnavailable("the replica that answers lags behind its leader")
 
@@ -188,7 +188,7 @@ class Log:
         """Summaries of a tenant's jobs, newest first; of these only, if given."""
         try:
             return await self.listing.summaries(tenant, jobs)
-        except BridgeError as error:
+        except JetStreamError as error:
             raise LogUnavailable(str(error)) from error
 
     # -- the live path ------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class Log:
             following.task = None
 
     def _unavailable(self, key: Key, error: Exception) -> LogUnavailable:
-        if isinstance(error, BridgeError):
+        if isinstance(error, JetStreamError):
             self._complaints.tell("the log cannot be read", str(error))
             return LogUnavailable(str(error))
         self._counts["failed"] += 1
@@ -414,7 +414,7 @@ class Log:
                 except Unavailable as error:
                     wait = _TRY_AGAIN
                     self._complaints.tell("the log does not answer", str(error))
-                except BridgeError as error:
+                except JetStreamError as error:
                     self._decide(durable=False, trouble=str(error))
                 except Exception:
                     self._counts["failed"] += 1

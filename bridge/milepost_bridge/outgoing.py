@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from milepost_hub.event import Event
+from milepost_reporter.jetstream.header import to_rfc3339_cut
 
 from milepost_bridge.admission import Admitted
 from milepost_bridge.cursor import Cursor
-from milepost_bridge.header import to_rfc3339_cut
 
 
 def outgoing(admitted: Admitted, payload: bytes, at: Cursor | None) -> Event:

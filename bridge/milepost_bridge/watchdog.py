@@ -22,13 +22,14 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from milepost_reporter import subject as subjects
+from milepost_reporter.jetstream import header
+from milepost_reporter.jetstream.access import servers
+from milepost_reporter.jetstream.api import Api, Stored
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.errors import NoJetStream, Refused, ServerTooOld, StreamUnfit, Unavailable
 
-from milepost_bridge import header
-from milepost_bridge.api import Api, Stored
-from milepost_bridge.complaints import Complaints
-from milepost_bridge.errors import NoJetStream, Refused, ServerTooOld, StreamUnfit, Unavailable
 from milepost_bridge.place import place_of
-from milepost_bridge.settings import BridgeSettings, servers
+from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import LOG, ensure
 
 _logger: Final = logging.getLogger("milepost_bridge")

@@ -6,9 +6,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from milepost_bridge.api import Api
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.settings import BridgeSettings
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
 
 from tests.waiting import eventually_async
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from milepost_bridge.admission import Admission
 from milepost_bridge.cursor import Cursor
 from milepost_bridge.feed import MOST_HELD, Feed, Live, Step, live_of, read_live
-from milepost_bridge.header import to_rfc3339
 from milepost_bridge.place import Place, place_of
+from milepost_reporter.jetstream.header import to_rfc3339
 
 PROGRESS = b"tenant.acme.job.7.progress"
 END = b"tenant.acme.job.7.end.1"

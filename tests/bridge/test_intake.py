@@ -7,9 +7,9 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milepost_bridge.complaints import Complaints
 from milepost_bridge.intake import Intake
 from milepost_bridge.settings import BridgeSettings
+from milepost_reporter.jetstream.complaints import Complaints
 
 ORIGINAL = b'{"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": 5000, "message": "Processing"}'
 SUBJECT = b"tenant.acme.job.7.progress"

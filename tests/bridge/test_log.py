@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from milepost_bridge.api import Stored
 from milepost_bridge.cursor import Cursor
 from milepost_bridge.log import Log
 from milepost_bridge.streams import LOG, STATE
 from milepost_hub.errors import BadCursor, CursorGone, LogUnavailable
 from milepost_hub.upstream import Interest
 from milepost_reporter.event import parse_event
+from milepost_reporter.jetstream.api import Stored
 from milepost_reporter.state import JobState
 from nats.aio.subscription import Subscription
 

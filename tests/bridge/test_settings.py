@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from milepost_bridge.settings import BridgeSettings, servers
+from milepost_bridge.settings import BridgeSettings
+from milepost_reporter.jetstream.access import servers
 from pydantic import ValidationError
 
 

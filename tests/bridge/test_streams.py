@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from milepost_bridge.api import Api
-from milepost_bridge.errors import NoJetStream, ServerTooOld, StreamUnfit
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import (
     LOG,
-    OLDEST_SERVER,
     STATE,
     Streams,
-    check_server,
     ensure,
     log_config,
     state_config,
 )
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.errors import NoJetStream, ServerTooOld, StreamUnfit
+from milepost_reporter.jetstream.stream import OLDEST_SERVER, check_server
 
 from milepost.nats_server import NatsServer
 from tests.bridge.bare_publisher import BarePublisher

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from milepost_bridge.api import Api, Stored
-from milepost_bridge.errors import Refused, Unavailable
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import LOG, ensure
 from milepost_bridge.watchdog import Watchdog, _Leases
 from milepost_reporter.event import parse_event
+from milepost_reporter.jetstream.api import Api, Stored
+from milepost_reporter.jetstream.errors import Refused, Unavailable
 
 from milepost.nats_server import NatsServer
 from tests.bridge.bare_publisher import BarePublisher

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 from milepost_bridge.settings import BridgeSettings
-from milepost_bridge.streams import LOG, OLDEST_SERVER, STATE, ensure
+from milepost_bridge.streams import LOG, STATE, ensure
 from milepost_hub.token import issue
+from milepost_reporter.jetstream.stream import OLDEST_SERVER
 
 from milepost.doctor import Level, examine_log, examine_token, examine_version
 from milepost.nats_access import NatsAccess

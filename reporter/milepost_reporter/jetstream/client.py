@@ -18,10 +18,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from milepost_reporter.client import SecureClient
 from nats.aio.client import DEFAULT_BUFFER_SIZE, DEFAULT_PENDING_SIZE
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
+
+from milepost_reporter.client import SecureClient
 
 OnMessage = Callable[[bytes, bytes, bytes | None, bytes | None], None]
 """Subject, payload, header block and reply of one message; must not raise.

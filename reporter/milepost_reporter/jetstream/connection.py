@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost_bridge.client import CaughtUp, OnMessage, WireClient
-from milepost_bridge.complaints import Complaints
-from milepost_bridge.settings import BridgeSettings
+from milepost_reporter.jetstream.access import Access
+from milepost_reporter.jetstream.client import CaughtUp, OnMessage, WireClient
+from milepost_reporter.jetstream.complaints import Complaints
 
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
-
-_logger: Final = logging.getLogger("milepost_bridge")
 
 _LOOK: Final = 1.0
 """Seconds until a quiet connection is looked at, should nats-py have forgotten to tell of its end."""
@@ -51,7 +48,7 @@ class Connection:
     def __init__(
         self,
         servers: list[str],
-        settings: BridgeSettings,
+        settings: Access,
         on_message: OnMessage,
         on_change: Callable[[], None],
         complaints: Complaints,
@@ -81,7 +78,7 @@ class Connection:
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="milepost-bridge")
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="milepost-connection")
 
     async def close(self) -> None:
         """End the connection for good."""
@@ -175,7 +172,7 @@ class Connection:
                 await self._subscribe(client)
             if not self.up:
                 self._change(up=True)
-                _logger.info("connected to NATS for %s", self._purpose)
+                self._complaints.logger.info("connected to NATS for %s", self._purpose)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await self._news.wait()
@@ -230,7 +227,7 @@ class Connection:
         self._news.set()
 
 
-def backoff(failures: int, settings: BridgeSettings, chance: float) -> float:
+def backoff(failures: int, settings: Access, chance: float) -> float:
     """Seconds to wait after so many failures in a row; `chance`, from 0 to 1, spreads many bridges apart."""
     longest = min(settings.reconnect_wait * 2.0 ** min(failures, 30), settings.reconnect_wait_max)
     return longest * (0.5 + chance / 2)

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
-from milepost_bridge.complaints import Complaints
-from milepost_bridge.connection import Connection, backoff
 from milepost_bridge.settings import BridgeSettings
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.connection import Connection, backoff
 
 from milepost.nats_server import NatsServer
 from tests.bridge.bare_publisher import BarePublisher

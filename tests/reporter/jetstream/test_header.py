@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milepost_bridge import header
+from milepost_reporter.jetstream import header
 
 BLOCK = b"NATS/1.0\r\nA: 1\r\nB:2 \r\na: lower\r\nA: last\r\nAB: other\r\nEmpty:\r\n\r\n"
 

@@ -1,6 +1,6 @@
-"""What can go wrong between the bridge and what NATS stores.
+"""What can go wrong with what NATS stores.
 
-BridgeError
+JetStreamError
 ├── Unavailable     no connection, no answer in time, or nobody there to answer (503): ask again
 ├── Refused         JetStream answered no, for a reason of its own: `code`, `err_code`
 ├── NoJetStream     the server, or the account on it, keeps no streams
@@ -11,11 +11,11 @@ BridgeError
 from __future__ import annotations
 
 
-class BridgeError(Exception):
+class JetStreamError(Exception):
     """Anything of the below."""
 
 
-class Unavailable(BridgeError):  # noqa: N818 - a state that passes
+class Unavailable(JetStreamError):  # noqa: N818 - a state that passes
     """Nobody answered; nothing is known, not even whether what was asked for was done.
 
     Attributes:
@@ -27,7 +27,7 @@ class Unavailable(BridgeError):  # noqa: N818 - a state that passes
         self.nobody = nobody
 
 
-class Refused(BridgeError):  # noqa: N818 - an answer, and often an expected one
+class Refused(JetStreamError):  # noqa: N818 - an answer, and often an expected one
     """JetStream's own refusal.
 
     Attributes:
@@ -42,13 +42,13 @@ class Refused(BridgeError):  # noqa: N818 - an answer, and often an expected one
         self.description = description
 
 
-class NoJetStream(BridgeError):  # noqa: N818 - a way to run NATS, not a fault
+class NoJetStream(JetStreamError):  # noqa: N818 - a way to run NATS, not a fault
     """There is nothing that keeps events: they can be shown live only."""
 
 
-class ServerTooOld(BridgeError):  # noqa: N818 - what it is, in the words of the documentation
+class ServerTooOld(JetStreamError):  # noqa: N818 - what it is, in the words of the documentation
     """The message says what the server is and what is needed."""
 
 
-class StreamUnfit(BridgeError):  # noqa: N818 - what it is, in the words of the documentation
+class StreamUnfit(JetStreamError):  # noqa: N818 - what it is, in the words of the documentation
     """The message says what differs, or why it cannot be made, and what to do about it."""

@@ -15,12 +15,12 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from milepost_bridge import header
-from milepost_bridge.client import OnMessage
-from milepost_bridge.complaints import Complaints
-from milepost_bridge.connection import Connection
-from milepost_bridge.errors import BridgeError, NoJetStream, Refused, Unavailable
-from milepost_bridge.settings import BridgeSettings
+from milepost_reporter.jetstream import header
+from milepost_reporter.jetstream.access import Access
+from milepost_reporter.jetstream.client import OnMessage
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.jetstream.connection import Connection
+from milepost_reporter.jetstream.errors import JetStreamError, NoJetStream, Refused, Unavailable
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Api:
     def __init__(
         self,
         servers: list[str],
-        settings: BridgeSettings,
+        settings: Access,
         on_change: Callable[[], None],
         complaints: Complaints,
         *,
@@ -327,7 +327,7 @@ class _Call(Generic[T]):
         self.answers += 1
         try:
             result = self._take(subject, payload, headers, reply)
-        except BridgeError as error:
+        except JetStreamError as error:
             self.fail(error)
         except (ValueError, KeyError, TypeError) as error:
             self.fail(Unavailable(f"an answer that makes no sense: {error!r:.200}"))
@@ -335,7 +335,7 @@ class _Call(Generic[T]):
             if result is not None:
                 self.done.set_result(result)
 
-    def fail(self, error: BridgeError) -> None:
+    def fail(self, error: JetStreamError) -> None:
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -466,7 +466,7 @@ def _take_json(subject: bytes, payload: bytes, headers: bytes | None, reply: byt
     return answer
 
 
-def _error(code: int, err_code: int, description: str) -> BridgeError:
+def _error(code: int, err_code: int, description: str) -> JetStreamError:
     if err_code in _NO_JETSTREAM:
         return NoJetStream(description)
     if code == _UNAVAILABLE and err_code != _INSUFFICIENT_RESOURCES:
@@ -474,7 +474,7 @@ def _error(code: int, err_code: int, description: str) -> BridgeError:
     return Refused(code, err_code, description)
 
 
-def _refusal(status: int | None, headers: bytes | None) -> BridgeError:
+def _refusal(status: int | None, headers: bytes | None) -> JetStreamError:
     if status is None:
         return Unavailable("an answer that makes no sense: it is no message and has no status")
     if status == _UNAVAILABLE:

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
-from milepost_bridge.client import WireClient
+from milepost_reporter.jetstream.client import WireClient
 from nats.aio.client import DEFAULT_BUFFER_SIZE
 from nats.errors import Error, ProtocolError
 

@@ -23,7 +23,7 @@ class Complaints:
         interval: float = _INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._logger = logger
+        self.logger = logger
         self._interval = interval
         self._clock = clock
         self._told_at: dict[str, float] = {}
@@ -39,4 +39,4 @@ class Complaints:
         self._told_at[reason] = now
         left_out = self._left_out.pop(reason, 0)
         more = f" ({left_out} more of these not shown)" if left_out else ""
-        self._logger.warning("%s: %.300s%s", reason, detail, more, exc_info=trace)
+        self.logger.warning("%s: %.300s%s", reason, detail, more, exc_info=trace)

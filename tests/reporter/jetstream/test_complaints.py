@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from milepost_bridge.complaints import Complaints
+from milepost_reporter.jetstream.complaints import Complaints
 
 
 class Clock:

@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from milepost_bridge.api import Api, Batch, Stored
-from milepost_bridge.errors import NoJetStream, Refused, Unavailable
+from milepost_reporter.jetstream.api import Api, Batch, Stored
+from milepost_reporter.jetstream.errors import NoJetStream, Refused, Unavailable
 
 from milepost.nats_server import NatsServer
 from tests.bridge.bare_publisher import BarePublisher
