@@ -5,12 +5,13 @@ WORKDIR /src
 COPY constraints.txt pyproject.toml LICENSE README.md ./
 COPY milepost milepost
 COPY reporter reporter
+COPY runner runner
 COPY hub hub
 COPY bridge bridge
 COPY client client
 RUN python -m venv /opt/milepost \
  && /opt/milepost/bin/python -m pip install --no-cache-dir --constraint constraints.txt \
-      ./reporter ./hub ./bridge ./client .
+      ./reporter ./runner ./hub ./bridge ./client .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin milepost

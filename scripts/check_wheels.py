@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {
     "milepost_reporter": ROOT / "reporter",
+    "milepost_runner": ROOT / "runner",
     "milepost_hub": ROOT / "hub",
     "milepost_bridge": ROOT / "bridge",
     "milepost_client": ROOT / "client",
@@ -30,7 +31,7 @@ ENTRY_POINTS = {
 PAGES = ROOT / "client" / "milepost_client" / "web"
 IMPORTS_FROM_OUTSIDE = """
 import importlib, pathlib, sys
-for name in ("milepost", "milepost_hub", "milepost_bridge", "milepost_client", "milepost_reporter"):
+for name in ("milepost", "milepost_hub", "milepost_bridge", "milepost_client", "milepost_reporter", "milepost_runner"):
     place = pathlib.Path(importlib.import_module(name).__file__)
     assert place.is_relative_to(sys.prefix), f"{name} was imported from {place}"
 """

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "milepost_reporter": ROOT / "reporter" / "milepost_reporter",
+    "milepost_runner": ROOT / "runner" / "milepost_runner",
     "milepost_hub": ROOT / "hub" / "milepost_hub",
     "milepost_bridge": ROOT / "bridge" / "milepost_bridge",
     "milepost_client": ROOT / "client" / "milepost_client",
@@ -23,9 +24,10 @@ OURS = set(PACKAGES)
 MAY_IMPORT = {
     "milepost_reporter": set[str](),
     "milepost_hub": set[str](),
+    "milepost_runner": {"milepost_reporter"},
     "milepost_client": set[str](),
     "milepost_bridge": {"milepost_hub", "milepost_reporter"},
-    "milepost": {"milepost_bridge", "milepost_client", "milepost_hub", "milepost_reporter"},
+    "milepost": {"milepost_bridge", "milepost_client", "milepost_hub", "milepost_reporter", "milepost_runner"},
 }
 
 

@@ -4,9 +4,10 @@ import asyncio
 import traceback
 from typing import NamedTuple, Self
 
+from milepost_reporter.cancel import Cancelled
 from milepost_reporter.payload import MAX_DETAILS, text
 
-_STOPPED = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
+_STOPPED = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, Cancelled)
 """What leaves a block because somebody wanted it to."""
 
 

@@ -1,0 +1,1 @@
+"""Run submitted jobs anywhere, with NATS as the queue."""
