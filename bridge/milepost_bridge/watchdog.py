@@ -76,7 +76,13 @@ class Watchdog:
         self._complaints = Complaints(_logger)
         self._changed = asyncio.Event()
         self._api = Api(
-            servers(nats_url), settings, self._changed.set, self._complaints, hears=_BEATS, on_heard=self._on_beat
+            servers(nats_url),
+            settings,
+            self._changed.set,
+            self._complaints,
+            hears=_BEATS,
+            on_heard=self._on_beat,
+            purpose="the log and beats",
         )
         self._tick = settings.lease_min / _TICKS_IN_LEASE
         self._leases = _Leases(self._tick)

@@ -7,6 +7,7 @@ RunnerError
 │   ├── TooLarge         more bytes than the queue takes
 │   └── KeyTaken         the idempotency key was used with another name or payload
 ├── NoSuchJob        nothing is known of this job
+├── HasEnded         it cannot be stopped any more
 └── QueueUnavailable NATS or its streams cannot take it just now: try again
 """
 
@@ -50,6 +51,10 @@ class KeyTaken(Refused):
 
 class NoSuchJob(RunnerError):  # noqa: N818 - as asked
     """Nothing is known of this job: never submitted, or forgotten since."""
+
+
+class HasEnded(RunnerError):  # noqa: N818 - as asked
+    """The job has ended: it cannot be stopped any more."""
 
 
 class QueueUnavailable(RunnerError):  # noqa: N818 - a state that passes

@@ -57,7 +57,7 @@ job: Final = REGISTRY.job
 
 
 def load(modules: list[str]) -> None:
-    """Import the modules whose handlers are wanted, from the working directory too. ImportError names what is missing."""
+    """Import the modules whose handlers are wanted, from the working directory too. Raises what their import raises."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -91,7 +91,8 @@ class Api:
         on_change: called when `up` has changed; must not raise.
         complaints: where it is told what goes wrong with the connection.
         hears: a subject that is listened to besides, over the same connection.
-        on_heard: given every message on it; must not raise.
+        on_heard: given every message on it, and on what `hear` asks for; must not raise.
+        purpose: what the connection is for, in words for people who read logs.
     """
 
     def __init__(
@@ -103,12 +104,12 @@ class Api:
         *,
         hears: str | None = None,
         on_heard: OnMessage | None = None,
+        purpose: str = "the log",
     ) -> None:
         self._hears = hears
         self._on_heard = on_heard
         self._patience = settings.request_timeout
         self._on_change = on_change
-        purpose = "the log" if hears is None else "the log and beats"
         self._connection = Connection(servers, settings, self._on_message, self._changed, complaints, purpose=purpose)
         self._inbox = f"_INBOX.{secrets.token_hex(16)}"
         self._numbers = itertools.count(1)
@@ -167,6 +168,29 @@ class Api:
         payload = json.dumps(request).encode()
         return await self._ask(f"$JS.API.DIRECT.GET.{stream}", payload, _Reading(many=many).take)
 
+    async def last(self, stream: str, subject: str) -> Stored | None:
+        """The last message stored under a subject, by Direct Get; None when there is none.
+
+        What it asks for stands in the subject of the request, where an account's permissions can see it.
+
+        Raises:
+            Unavailable: no such stream just now, too.
+        """
+        batch = await self._ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", _Reading(many=False).take)
+        return batch.messages[0] if batch.messages else None
+
+    def hear(self, subject: str) -> asyncio.Future[None] | None:
+        """Listen to one more subject over this connection; its messages go to `on_heard`. See `Connection.want`."""
+        return self._connection.want(subject)
+
+    def unhear(self, subject: str) -> None:
+        """Undo `hear`."""
+        self._connection.unwant(subject)
+
+    def send(self, subject: str, payload: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> bool:
+        """Hand a message to the connection and wait for nothing. See `Connection.publish`."""
+        return self._connection.publish(subject, payload, reply, headers)
+
     async def ask(self, subject: str, payload: bytes, patience: float) -> bytes:
         """Put a question to a program that is no server, and return what it answers.
 
@@ -219,7 +243,7 @@ class Api:
                 end.advance(pulled)
         finally:
             # nobody waits for the answer: this may be a cancellation
-            self._send(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"", f"{self._inbox}.0")
+            self.send(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"", f"{self._inbox}.0")
 
     async def _create_consumer(self, stream: str, name: str, subject: str, headers_only: bool) -> dict[str, Any]:
         return await self.request(
@@ -270,7 +294,7 @@ class Api:
         subject = subject or inbox
         patience = self._patience if patience is None else patience
         with self._listening(call, inbox.encode(), consumer):
-            if not self.up or not self._send(subject, payload, inbox, headers):
+            if not self.up or not self.send(subject, payload, inbox, headers):
                 raise Unavailable("no connection to NATS")
             silent = 0
             while not call.done.done():
@@ -280,9 +304,6 @@ class Api:
                 if silent == _TICKS:
                     raise Unavailable(f"no answer from {subject} within {patience:g} s")
             return call.done.result()
-
-    def _send(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None = None) -> bool:
-        return self._connection.publish(subject, payload, reply, headers)
 
     @contextlib.contextmanager
     def _listening(self, call: _Call[Any], inbox: bytes, consumer: bytes | None) -> Iterator[None]:
