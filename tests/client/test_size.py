@@ -35,5 +35,5 @@ def test_the_core_loads_nothing_but_itself() -> None:
     loaded = {path.relative_to(WEB / "client").as_posix() for path in imported(CORE)}
     assert "state.js" in loaded
     assert not {name for name in loaded if name.startswith("view/")} | (
-        loaded & {"react.js", "angular.js", "callbacks.js", "element.js", "shapes.js", "watched.js"}
+        loaded & {"react.js", "angular.js", "callbacks.js", "element.js", "shapes.js", "submit.js", "watched.js"}
     )

@@ -5,6 +5,7 @@ import { followJob, type Callbacks } from "milepost/callbacks";
 import { MilepostProvider, useJob, useJobs, useStatus } from "milepost/react";
 import { MilepostService, injectJob, provideMilepost } from "milepost/angular";
 import { JobState } from "milepost/state";
+import { submit, submitAgain, submittedAs, type Submitted } from "milepost/submit";
 import { createElement } from "react";
 
 const options: Options = { token: async () => "a token", maxBackoff: 5_000, transports: ["sse", "polling"] };
@@ -48,6 +49,18 @@ export const providers = [provideMilepost(undefined, { token: "t" })];
 export const status = () => injectJob(() => 42)().state.status;
 export const leave = (service: MilepostService): (() => void) => service.onProgress((event) => event.kind);
 export const restored: JobView = JobState.ofSnapshot({}).view;
+
+export async function run(): Promise<string | number> {
+  try {
+    const { jobId, token }: Submitted = await submit(hub, "import", { rows: [1] }, { key: "import-42" });
+    if (token !== null) new Milepost("https://hub.example", { token }).job(jobId);
+    const name: string | null = await submittedAs(hub, jobId);
+    return name === null ? jobId : (await submitAgain(hub, jobId, { signal: AbortSignal.timeout(1_000) })).jobId;
+  } catch (error) {
+    if (!(error instanceof MilepostError)) throw error;
+    return error.reasons.map(({ loc, msg }) => `${loc.join(".")}: ${msg}`).join("\n");
+  }
+}
 
 // @ts-expect-error a hub asks for a token
 new Milepost("https://hub.example", {});

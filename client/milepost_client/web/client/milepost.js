@@ -13,6 +13,7 @@ export { Job, JobEvent } from "./job.js";
 export { Jobs, JobsEvent } from "./jobs.js";
 
 /** @import { LinkOptions } from "./link.js" */
+/** @import { RequestOptions } from "./http.js" */
 /** @typedef {import("./link.js").Status} Status */
 /** @typedef {import("./token.js").Grant} Grant */
 /** @typedef {import("./token.js").Token} Token */
@@ -80,7 +81,7 @@ export class Milepost extends EventTarget {
     const { WebSocket, fetch } = globalThis;
     this.#options = { ...DEFAULTS, WebSocket, fetch: fetch.bind(globalThis), ...options };
     this.#link = new Link(this.#url, this.#options, {
-      topics: () => this.#topics(),
+      topics: () => [...this.#shares.values()].filter(({ refused }) => !refused).map(({ topic }) => topic),
       message: (message) => this.#message(message),
       refused: (key, error) => this.#refused(key, error),
       renewed: () => this.#askAgain(),
@@ -119,7 +120,10 @@ export class Milepost extends EventTarget {
     const owner = {
       options: this.#options,
       close: () => this.#leave(share, job),
-      cancel: () => this.#cancel(share),
+      cancel: async () => {
+        if (share.refused?.code === "bad_id") throw share.refused;
+        await this.request(`/${share.topic.key}`, { method: "DELETE" });
+      },
       refusal: () => share.refused ?? this.#refusal(),
     };
     const job = new Job(/** @type {Feed} */ (share.topic), owner, signal);
@@ -150,6 +154,16 @@ export class Milepost extends EventTarget {
    */
   setToken(token) {
     this.#link.setToken(token);
+  }
+
+  /**
+   * One request to the hub's HTTP API with the token in use. Rejects with MilepostError.
+   * @param {string} path what comes after `/api/jobs`
+   * @param {RequestOptions} [options] without a `signal` the hub has `idle` to answer
+   */
+  async request(path, options) {
+    const signal = AbortSignal.timeout(this.#options.idle);
+    return request(this.#options, this.#url, path, await this.#link.token(), { signal, ...options });
   }
 
   /** Close every handle, and the connection at once. A later handle connects again. */
@@ -226,10 +240,6 @@ export class Milepost extends EventTarget {
 
   // -- what the link says ---------------------------------------------------------------------------------------------
 
-  #topics() {
-    return [...this.#shares.values()].filter(({ refused }) => !refused).map(({ topic }) => topic);
-  }
-
   /** @param {Record<string, unknown>} message */
   #message(message) {
     const share = this.#shares.get(keyOf(message));
@@ -263,13 +273,5 @@ export class Milepost extends EventTarget {
   #refusal() {
     const { state, code, reason } = this.status;
     return state === "refused" ? new MilepostError(Number(code), "refused", reason ?? "") : null;
-  }
-
-  /** @param {Share} share */
-  async #cancel({ topic, refused }) {
-    if (refused?.code === "bad_id") throw refused;
-    const { fetch, idle } = this.#options;
-    const options = { method: "DELETE", signal: AbortSignal.timeout(idle) };
-    await request(fetch, `${this.#url}/api/jobs/${topic.key}`, await this.#link.token(), options);
   }
 }

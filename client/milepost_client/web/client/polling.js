@@ -105,7 +105,7 @@ export class PollingRung {
       const silent = new Alarm();
       silent.set(options.idle, () => this.#down(silence()));
       try {
-        const response = await request(options.fetch, `${url}/api/jobs${path}`, this.#token, { signal });
+        const response = await request(options, url, path, this.#token, { signal });
         const told = await response.json();
         signal.throwIfAborted();
         sink.works();

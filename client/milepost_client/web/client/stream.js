@@ -113,7 +113,7 @@ export class StreamRung {
   async #read({ key, cursor }, signal, idle) {
     const { url, options, sink } = this.#context;
     const after = cursor === null ? "" : `?after=${encodeURIComponent(cursor)}`;
-    const response = await request(options.fetch, `${url}/api/jobs/${key}/stream${after}`, this.#token, { signal });
+    const response = await request(options, url, `/${key}/stream${after}`, this.#token, { signal });
     if (response.status === 204) sink.works();
     if (response.status === 204 || !response.body) return true;
     const parser = new SseParser();
