@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 
-class Cancelled(BaseException):  # noqa: N818 - as asyncio's own
+class Cancelled(BaseException):
     """The job was told to stop, and does.
 
     No `Exception`, as asyncio's: an `except Exception` of the job's that carries on must not swallow it.
@@ -59,7 +59,10 @@ class CancelToken:
         return self._asked.wait(timeout)
 
     def on_request(self, callback: Callable[[], object]) -> None:
-        """Call back once, in the requester's thread, when stopping is asked for; at once when it was. Must not raise."""
+        """Call back once, in the requester's thread, when stopping is asked for; at once when it was.
+
+        `callback` must not raise.
+        """
         with self._lock:
             if not self._asked.is_set():
                 self._callbacks.append(callback)

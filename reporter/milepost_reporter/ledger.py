@@ -3,6 +3,8 @@
 The first record goes ahead of the first event: readers of a job with several reporters must know of one whose events
 no record counts. The next goes out after the first events, then at most every two seconds (a large one less often)
 while there is news, and at once when the job's own status has changed. One that is not acknowledged is written again.
+
+Of a reporter that is known to be the only one, the first record may wait: for the run's end, at most two seconds.
 """
 
 import time
@@ -30,9 +32,12 @@ class Writing(NamedTuple):
 
 
 class Ledger:
-    """One reporter's record in the making. `moment` is always a monotonic clock's."""
+    """One reporter's record in the making. `moment` is always a monotonic clock's.
 
-    def __init__(self, job: str, run: int, *, owner: bool) -> None:
+    early: whether a record goes ahead of the first event.
+    """
+
+    def __init__(self, job: str, run: int, *, owner: bool, early: bool = True) -> None:
         self._state = JobState(job)
         self._state.gate.run = run
         self._run = run
@@ -40,27 +45,33 @@ class Ledger:
         self._count = 0
         self._seq = 0
         self._news = False
-        self._urgent = True
-        self._written_at = 0.0
+        self._early = early
+        self._urgent = early
+        # Since when what there is to tell has waited: the first event's arrival, then the last record.
+        self._since = 0.0
         self._cost = 0.0
         self._written = 0
         self._acknowledged = 0
 
     @property
     def unopened(self) -> bool:
-        """Whether no record is known to be kept."""
-        return not self._acknowledged
+        """Whether a record is to go ahead of the event that is sent now."""
+        return self._early and not self._acknowledged
 
     @property
     def settled(self) -> bool:
         """Whether the last record has everything and has been acknowledged."""
         return not self._news and self._acknowledged == self._written
 
-    def take(self, arrived: Arrived) -> None:
+    def take(self, arrived: Arrived, moment: float) -> None:
         """Count an event, in order."""
         sent, seq, kept = arrived
+        if not self._count:
+            self._since = moment
         self._count = sent.number
         self._seq = seq or self._seq
+        # An end that was not kept has come too late, and nothing comes after it either.
+        self._urgent = self._urgent or sent.end
         if not kept:
             return
         self._news = True
@@ -70,15 +81,15 @@ class Ledger:
             return
         before = self._state.status
         self._state.apply(event, event.at or datetime.now(UTC), self._run)
-        self._urgent = self._urgent or self._state.status != before
+        self._urgent = self._urgent or (self._state.status != before and (self._early or self._written > 0))
 
     def due(self, moment: float) -> float | None:
         """When the record is to be written; None while there is nothing to write."""
         if not self._seq or self.settled:
             return None
         if self._news:
-            return moment if self._urgent else self._written_at + max(APART, self._cost / SHARE)
-        return self._written_at + STALL
+            return moment if self._urgent else self._since + max(APART, self._cost / SHARE)
+        return self._since + STALL
 
     def hurry(self) -> None:
         """What there is to tell is due now."""
@@ -94,7 +105,7 @@ class Ledger:
         writing = self._writing(lease)
         self._cost = time.perf_counter() - begun
         self._news = self._urgent = False
-        self._written_at = moment
+        self._since = moment
         return writing
 
     def _writing(self, lease: float | None) -> Writing:

@@ -11,11 +11,15 @@ class Sender(Protocol):
     connections: int
     """How often there was a connection."""
 
-    refused: int
-    """Events the other side would not take."""
+    @property
+    def refused(self) -> int:
+        """Events the other side would not take."""
+        ...
 
-    trouble: str
-    """Why what is left could not be sent."""
+    @property
+    def trouble(self) -> str:
+        """Why what is left could not be sent."""
+        ...
 
     @property
     def sent(self) -> int:

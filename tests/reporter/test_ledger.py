@@ -20,13 +20,13 @@ def ledger() -> Ledger:
 def test_at_once_for_the_first_then_apart_and_at_once_when_the_status_changes() -> None:
     book = ledger()
     assert book.due(10) is None
-    book.take(arrived(1, 1, status="running"))
+    book.take(arrived(1, 1, status="running"), 10)
     assert book.due(10) == 10
     book.acknowledged(book.write(10, 30).number)
     assert book.due(11) is None
-    book.take(arrived(2, 2, message="m"))
+    book.take(arrived(2, 2, message="m"), 10)
     assert book.due(11) == 10 + APART
-    book.take(arrived(3, 3, status="completed"))
+    book.take(arrived(3, 3, status="completed"), 10)
     assert book.due(11) == 11
 
 
@@ -42,7 +42,7 @@ def test_the_first_record_counts_nothing_and_holds_nothing_up() -> None:
     book.acknowledged(opening.number)
     assert not book.unopened
     assert book.due(10) is None
-    book.take(arrived(1, 1, kind="job", name="no status"))
+    book.take(arrived(1, 1, kind="job", name="no status"), 10)
     assert book.due(10) == 10
 
 
@@ -50,7 +50,7 @@ def test_a_stored_event_that_is_none_is_counted_all_the_same() -> None:
     """A record that counts nothing has readers read the whole log."""
     book = ledger()
     book.acknowledged(book.open(None).number)
-    book.take(Arrived(Sent(1, "s", b"no event"), 4, kept=True))
+    book.take(Arrived(Sent(1, "s", b"no event"), 4, kept=True), 10)
     assert book.due(10) == 10
     record = parse_record("r", book.write(10, None).payload)
     assert (record.count, record.seq) == (1, 4)
@@ -58,7 +58,7 @@ def test_a_stored_event_that_is_none_is_counted_all_the_same() -> None:
 
 def test_an_unacknowledged_record_is_written_again() -> None:
     book = ledger()
-    book.take(arrived(1, 1, status="running"))
+    book.take(arrived(1, 1, status="running"), 10)
     first = book.write(10, None)
     assert not book.settled
     assert book.due(10) == 10 + STALL
@@ -71,27 +71,27 @@ def test_an_unacknowledged_record_is_written_again() -> None:
 
 def test_leaving_there_is_no_waiting() -> None:
     book = ledger()
-    book.take(arrived(1, 1, status="running"))
+    book.take(arrived(1, 1, status="running"), 10)
     book.acknowledged(book.write(10, None).number)
     book.hurry()
     assert book.due(10) is None
-    book.take(arrived(2, 2, message="m"))
+    book.take(arrived(2, 2, message="m"), 10)
     book.hurry()
     assert book.due(10) == 10
 
 
 def test_nothing_is_due_before_something_is_stored() -> None:
     book = ledger()
-    book.take(arrived(1, status="running"))
+    book.take(arrived(1, status="running"), 10)
     assert book.due(10) is None
 
 
 def test_what_is_counted() -> None:
     """Refused events count, and say nothing; events without a run are of this one."""
     book = ledger()
-    book.take(arrived(1, 5, nodeId=1, status="running"))
-    book.take(arrived(2, None, kept=False, message="refused"))
-    book.take(Arrived(Sent(3, "s", b"no event"), 6, kept=True))
+    book.take(arrived(1, 5, nodeId=1, status="running"), 10)
+    book.take(arrived(2, None, kept=False, message="refused"), 10)
+    book.take(Arrived(Sent(3, "s", b"no event"), 6, kept=True), 10)
     writing = book.write(10, 30)
     record = parse_record("r", writing.payload)
     assert (record.count, record.seq, record.run, record.owner, record.lease) == (3, 6, 2, True, 30)

@@ -48,10 +48,19 @@ class WireClient(SecureClient):
     """A client all of whose messages go to `on_message`, in the order in which they arrive.
 
     tls: whether to refuse a server that offers none.
+    most_pending: bytes that may wait to be written before no more are taken.
     """
 
-    def __init__(self, on_message: OnMessage, caught_up: CaughtUp = lambda: 0.0, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        on_message: OnMessage,
+        caught_up: CaughtUp = lambda: 0.0,
+        *,
+        tls: bool = False,
+        most_pending: float = DEFAULT_PENDING_SIZE,
+    ) -> None:
         super().__init__(tls=tls)
+        self._most_pending = most_pending
         self._ps = _MessageParser(self, on_message, caught_up)
 
     def send(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
@@ -63,10 +72,13 @@ class WireClient(SecureClient):
         Raises:
             ValueError: it cannot be written as a message, or the server takes none that large.
         """
-        command = _command(subject, payload, reply, headers)
-        if len(payload) > self.max_payload:
-            raise ValueError(f"{len(payload)} bytes are more than the server's max_payload of {self.max_payload}")
-        if not self.is_connected or self._pending_data_size > DEFAULT_PENDING_SIZE:
+        block = _block(headers)
+        command = _command(subject, payload, reply, block)
+        # The server counts the headers as well, and ends the connection of whoever exceeds it.
+        size = len(block) + len(payload)
+        if size > self.max_payload:
+            raise ValueError(f"{size} bytes are more than the server's max_payload of {self.max_payload}")
+        if not self.is_connected or self._pending_data_size > self._most_pending:
             return False
         self._pending.append(command)
         self._pending_data_size += len(command)
@@ -136,15 +148,20 @@ class _MessageParser(Parser):
         return end + len(_CRLF)
 
 
-def _command(subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bytes:
+def _command(subject: str, payload: bytes, reply: str, block: bytes) -> bytes:
     if not subject or _SPACE.search(subject + reply):
         raise ValueError(f"not a subject and a reply: {subject!r:.100}, {reply!r:.100}")
     names = f"{subject} {reply}" if reply else subject
-    if not headers:
+    if not block:
         return b"PUB %b %d\r\n%b\r\n" % (names.encode(), len(payload), payload)
+    return b"HPUB %b %d %d\r\n%b%b\r\n" % (names.encode(), len(block), len(block) + len(payload), block, payload)
+
+
+def _block(headers: Mapping[str, str] | None) -> bytes:
+    if not headers:
+        return b""
     for name, value in headers.items():
         if _NO_NAME.search(name) or _NO_VALUE.search(value):
             raise ValueError(f"not a header: {name!r:.100}: {value!r:.100}")
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    block = f"NATS/1.0\r\n{lines}\r\n".encode()
-    return b"HPUB %b %d %d\r\n%b%b\r\n" % (names.encode(), len(block), len(block) + len(payload), block, payload)
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
