@@ -13,6 +13,8 @@ export class Proxy {
   bufferStreams = false;
   /** Nothing goes through either way any more, and nobody is told. */
   hole = false;
+  /** Let requests through, and cut the connection when the answer comes. */
+  dropAnswers = false;
   /** Answer requests whose address has this in it as a hub does whose log is away. */
   unavailable = "";
   /** What was asked for: `GET /ws`, with `upgrade` before it for those. @type {string[]} */
@@ -78,6 +80,7 @@ export class Proxy {
     const { hostname, port } = this.#target;
     const { method, url: path, headers } = asked;
     const onward = request({ hostname, port, method, path, headers, agent: false }, (told) => {
+      if (this.dropAnswers) return void answer.destroy();
       if (this.bufferStreams && path?.includes("/stream")) return void told.resume();
       answer.writeHead(told.statusCode ?? 502, told.headers);
       answer.flushHeaders();

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const SECRET = "a secret of the tests, long enough for HS256";
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const BIN = process.env.MILEPOST_BIN ?? fileURLToPath(new URL("../../.venv/bin", import.meta.url));
 
 /**
@@ -60,9 +61,10 @@ export class Service {
   #publisher = null;
   #pongs = 0;
 
-  /** @param {{ arguments?: string[] }} [options] of `milepost serve` */
-  constructor({ arguments: more = [] } = {}) {
+  /** @param {{ arguments?: string[], takesJobs?: boolean }} [options] of `milepost serve`; a hub with a desk instead */
+  constructor({ arguments: more = [], takesJobs = false } = {}) {
     this.more = more;
+    this.program = takesJobs ? ["python", "-m", "tests.client.desk_hub"] : ["milepost"];
   }
 
   get url() {
@@ -97,7 +99,8 @@ export class Service {
   }
 
   async startHub() {
-    const hub = this.#run("milepost", ["serve", "--port", String(this.#port), ...this.more]);
+    const [program, ...words] = this.program;
+    const hub = this.#run(program, [...words, "serve", "--port", String(this.#port), ...this.more]);
     const lines = createInterface({ input: hub.stdout ?? process.stdin });
     for await (const line of lines) {
       const found = /Milepost serves (\S+)/.exec(line);
@@ -158,7 +161,7 @@ export class Service {
   #run(name, words) {
     const env = { ...process.env, MILEPOST_JWT_SECRET: SECRET, MILEPOST_DRAIN_SECONDS: "0" };
     const nats = { NATS_URL: `nats://127.0.0.1:${this.#nats}`, PYTHONUNBUFFERED: "1" };
-    const child = spawn(join(BIN, name), words, { env: { ...env, ...nats }, stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn(join(BIN, name), words, { cwd: ROOT, env: { ...env, ...nats }, stdio: ["ignore", "pipe", "ignore"] });
     if (name === "nats-server") child.stdout?.resume();
     this.#processes.push(child);
     // also when the test runner has lost its patience

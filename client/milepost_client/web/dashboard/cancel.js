@@ -1,6 +1,8 @@
 // The button that asks a job to stop, the question before it, and the hub's answer.
 
-import { elementOf, setAttribute } from "../client/view/element_of.js";
+import { elementOf, setText } from "../client/view/element_of.js";
+
+/** @typedef {import("./answer.js").Answer} Answer */
 
 /** Shown when the token may cancel and the job can be. */
 export class Cancel {
@@ -14,12 +16,17 @@ export class Cancel {
     elementOf("p", { class: "quiet" }, "It is asked to stop, and stops when it comes to it."),
     elementOf("div", { class: "row" }, this.#keep, this.#sure),
   );
-  /** What the hub said. */
-  answer = elementOf("p", { class: "answer", role: "status" });
+  #answer;
+  #isAsking = false;
+  #isCancelling = false;
   element = elementOf("div", { class: "cancel" }, this.#button, this.#dialog);
 
-  /** @param {() => Promise<void>} cancel */
-  constructor(cancel) {
+  /**
+   * @param {() => Promise<void>} cancel
+   * @param {Answer} answer
+   */
+  constructor(cancel, answer) {
+    this.#answer = answer;
     this.#button.addEventListener("click", () => this.#dialog.showModal());
     this.#keep.addEventListener("click", () => this.#dialog.close());
     this.#sure.addEventListener("click", () => {
@@ -28,32 +35,35 @@ export class Cancel {
     });
   }
 
-  /** @param {boolean} possible */
-  show(possible) {
+  /**
+   * @param {boolean} possible
+   * @param {boolean} cancelling it has been asked already, by whomever
+   */
+  show(possible, cancelling) {
+    this.#isCancelling = cancelling;
     this.#button.hidden = !possible;
-    if (!possible && this.#dialog.open) this.#dialog.close();
+    this.#draw();
+    if ((!possible || cancelling) && this.#dialog.open) this.#dialog.close();
+  }
+
+  #draw() {
+    this.#button.disabled = this.#isAsking || this.#isCancelling;
+    setText(this.#button, this.#isCancelling ? "Cancelling…" : "Cancel");
   }
 
   /** @param {() => Promise<void>} cancel */
   async #ask(cancel) {
-    this.#button.disabled = true;
-    this.#say("Asking the job to stop…", "running");
+    this.#isAsking = true;
+    this.#draw();
+    this.#answer.say("Asking the job to stop…", "running");
     try {
       await cancel();
-      this.#say("The job has been asked to stop.", "running");
+      this.#answer.say("The job has been asked to stop.", "running");
     } catch (error) {
-      this.#say(`Not cancelled: ${error instanceof Error ? error.message : String(error)}`, "failed");
+      this.#answer.say(`Not cancelled: ${error instanceof Error ? error.message : String(error)}`, "failed");
     } finally {
-      this.#button.disabled = false;
+      this.#isAsking = false;
+      this.#draw();
     }
-  }
-
-  /**
-   * @param {string} words
-   * @param {string} state
-   */
-  #say(words, state) {
-    setAttribute(this.answer, "data-state", state);
-    this.answer.replaceChildren(words);
   }
 }

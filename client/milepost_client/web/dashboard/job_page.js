@@ -8,6 +8,8 @@ import { Paces } from "../client/view/paces.js";
 import { Redraw } from "../client/view/redraw.js";
 import { stepsOf } from "../client/view/steps.js";
 import { ENDS, brief, count, moment, percent, stateOf } from "../client/view/text.js";
+import { Again } from "./again.js";
+import { Answer } from "./answer.js";
 import { Cancel } from "./cancel.js";
 import { LogView } from "./log_view.js";
 import { ArtifactsView, ErrorView, ResultView } from "./outcome.js";
@@ -54,7 +56,9 @@ export class JobPage {
   #artifacts = new ArtifactsView();
   #runs;
   #silence;
+  #answer = new Answer();
   #cancel;
+  #again;
   #title = elementOf("h1", { class: "said" });
   #waiting = elementOf("section", { class: "panel waiting" });
   #notes = elementOf("ul", { class: "notes", "aria-label": "notes" });
@@ -80,7 +84,9 @@ export class JobPage {
     const { signal } = this.#closed;
     this.#runs = new RunsView(id, session.token, () => around.clock.now, signal);
     this.#silence = new Silence(id, session.token, this.#redraw.ask, signal);
-    this.#cancel = new Cancel(() => this.#job.cancel());
+    this.#cancel = new Cancel(() => this.#job.cancel(), this.#answer);
+    const goTo = this.#goTo.bind(this);
+    this.#again = new Again(around.hub, id, this.#answer, this.#redraw.ask, goTo, signal);
     this.#parts = this.#build();
     this.#listen();
     this.#begin();
@@ -100,8 +106,8 @@ export class JobPage {
 
   #build() {
     const head = elementOf("section", { class: "panel job-head", "aria-label": "job" });
-    const title = elementOf("div", { class: "title" }, this.#title, this.#cancel.element);
-    head.append(title, this.#head.element, this.#cancel.answer);
+    const title = elementOf("div", { class: "title" }, this.#title, this.#again.element, this.#cancel.element);
+    head.append(title, this.#head.element, this.#answer.element);
     const graph = section("Graph", this.#graph.element, "graph-panel");
     const nodes = section("Nodes", this.#nodes.element, "nodes-panel");
     const timeline = section("Timeline", this.#timeline.element, "timeline-panel");
@@ -175,6 +181,12 @@ export class JobPage {
     this.#around.frame.announce(`${nameOf(this.#job.state)} ${end}${why}`);
   }
 
+  /** @param {string | number} job another one, just submitted */
+  #goTo(job) {
+    this.#around.frame.announce(`Submitted as job ${brief(String(job))}`);
+    location.hash = write({ page: "job", job: String(job) });
+  }
+
   /** @param {Event} event */
   #refused(event) {
     const { error } = /** @type {import("../client/errors.js").FailureEvent} */ (event);
@@ -214,7 +226,7 @@ export class JobPage {
     if (!result.hidden) this.#result.show(view.result);
     artifacts.hidden = view.artifacts.length === 0;
     this.#artifacts.show(view.artifacts);
-    this.#runs.show(view.run);
+    this.#runs.show(view);
     graph.hidden = view.plan === null || view.plan.nodes.length === 0 || this.#steps.length > MOST_DRAWN;
     both.hidden = this.#steps.length === 0;
     timeline.hidden = this.#steps.every(({ node }) => node === null);
@@ -231,9 +243,20 @@ export class JobPage {
     this.#graph.show(view.plan, this.#steps, this.#paces, now);
     this.#nodes.show(this.#steps, this.#paces, now);
     this.#timeline.show(this.#steps, now, moment(view.endedAt));
-    const may = this.#around.hub.grant?.scope.includes("cancel") ?? false;
-    this.#cancel.show(may && !ENDS.has(view.status) && state !== "cancelling");
+    this.#offer(view, state);
     document.title = titleOf(view, state);
+  }
+
+  /**
+   * The buttons: one for a job that goes on, the other for one that does not.
+   * @param {JobView} view
+   * @param {string} state
+   */
+  #offer(view, state) {
+    const scope = this.#around.hub.grant?.scope ?? [];
+    const isOver = ENDS.has(view.status) && !view.willRetry;
+    this.#cancel.show(scope.includes("cancel") && !isOver, state === "cancelling");
+    this.#again.show(scope.includes("submit") && isOver);
   }
 
   /**

@@ -1,12 +1,16 @@
-// The runs of a job: read from its log when there was more than one, or when asked for.
+// The runs of a job: read from its log when there was more than one, or when asked for; the current one as it goes on.
 
 import { elementOf, setAttribute } from "../client/view/element_of.js";
 import { Pill } from "../client/view/pill.js";
 import { JobState } from "../client/state.js";
-import { brief, lasting, moment, timeOfDay } from "../client/view/text.js";
+import { ENDS, brief, lasting, moment, timeOfDay } from "../client/view/text.js";
 
 /** @typedef {string | null} Time RFC 3339 */
-/** @typedef {{run: number, status: string, startedAt: Time, endedAt: Time, error: string | null}} Run */
+/**
+ * @typedef {Readonly<{run: number, status: string, queuedAt: Time, startedAt: Time, endedAt: Time,
+ *   error: string | null}>} Run
+ * @typedef {import("../client/shapes.js").JobView} JobView
+ */
 
 /** Pages of the log that are read, and events of one. */
 const MOST_PAGES = 40;
@@ -19,6 +23,10 @@ export class RunsView {
   #now;
   #signal;
   #read = 0;
+  /** What the log had, oldest first. @type {readonly Run[]} */
+  #known = [];
+  /** The current one. @type {Run | null} */
+  #current = null;
   #ask = elementOf("button", { type: "button" }, "Show runs");
   #words = elementOf("p", { class: "quiet", role: "status" });
   #list = elementOf("ol", { class: "runs" });
@@ -38,9 +46,22 @@ export class RunsView {
     this.#ask.addEventListener("click", () => void this.read());
   }
 
-  /** @param {number} run the current one; another than the last time makes the list be read anew */
-  show(run) {
+  /** @param {JobView} view of the current run; another one than the last time makes the list be read anew */
+  show(view) {
+    const { run } = view;
+    const last = this.#current;
+    this.#current = runOf(view);
     if (run > 1 && run !== this.#read) void this.read(run);
+    else if (last?.status !== view.status || last.startedAt !== view.startedAt) this.#draw();
+  }
+
+  /** What the log had, but for the run that is watched: of that more is known. */
+  #draw() {
+    if (this.#known.length === 0) return;
+    const current = this.#current;
+    const others = this.#known.filter(({ run }) => run !== current?.run);
+    const runs = [...others, ...(current === null ? [] : [current])].sort((one, other) => other.run - one.run);
+    this.#list.replaceChildren(...runs.map((run, index) => lineOf(run, index === 0, this.#now())));
   }
 
   /** @param {number} [run] */
@@ -50,7 +71,8 @@ export class RunsView {
     this.#words.replaceChildren("Reading the log…");
     try {
       const { runs, whole } = await this.#fetch();
-      this.#list.replaceChildren(...runs.reverse().map((each) => lineOf(each, this.#now())));
+      this.#known = runs;
+      this.#draw();
       const found = runs.length === 0 ? "The log has no events." : "";
       this.#words.replaceChildren(whole ? found : "The log is longer than what was read.");
     } catch (error) {
@@ -100,20 +122,30 @@ function take(runs, state, payload, at) {
   if (verdict === null || verdict === "late") return;
   // the view is made anew for every event it is asked after: only where something about the run may have changed
   if (verdict !== "end" && known !== undefined && known.run === state.run && known.startedAt !== null) return;
-  const { run, status, startedAt, endedAt, error } = state.view;
-  runs.set(run, { run, status, startedAt, endedAt, error: error?.message ?? null });
+  runs.set(state.run, runOf(state.view));
 }
 
 /**
+ * @param {JobView} view
+ * @returns {Run}
+ */
+const runOf = ({ run, status, queuedAt, startedAt, endedAt, error }) =>
+  Object.freeze({ run, status, queuedAt, startedAt, endedAt, error: error?.message ?? null });
+
+/**
  * @param {Run} run
+ * @param {boolean} isLatest
  * @param {number} now
  */
-function lineOf({ run, status, startedAt, endedAt, error }, now) {
+function lineOf({ run, status, queuedAt, startedAt, endedAt, error }, isLatest, now) {
   const pill = new Pill();
-  pill.show(status);
-  const began = moment(startedAt);
+  // the next one began without an end of this one: why, nobody has said
+  const isUnfinished = !isLatest && !ENDS.has(status);
+  if (isUnfinished) pill.show("unknown", "not finished");
+  else pill.show(status);
+  const began = moment(startedAt) ?? moment(queuedAt);
   const ended = moment(endedAt);
-  const took = began !== null && ended !== null ? `took ${lasting(ended - began)}` : "";
+  const took = startedAt !== null && began !== null && ended !== null ? `took ${lasting(ended - began)}` : "";
   const when = [began === null ? "" : timeOfDay(began, now), took].filter(Boolean).join(", ");
   const line = elementOf(
     "li",
@@ -123,6 +155,6 @@ function lineOf({ run, status, startedAt, endedAt, error }, now) {
     elementOf("span", { class: "quiet" }, when),
   );
   if (error) line.append(elementOf("span", { class: "said why cut", title: brief(error, 1_000) }, brief(error)));
-  setAttribute(line, "data-state", status);
+  setAttribute(line, "data-state", isUnfinished ? "unknown" : status);
   return line;
 }

@@ -54,7 +54,7 @@ export class Silence {
    */
   look(view, now) {
     const heard = moment(view.lastEventAt);
-    if (heard === null || ENDS.has(view.status) || view.stalled) return;
+    if (heard === null || ENDS.has(view.status) || view.status === "queued" || view.stalled) return;
     const age = now - heard;
     if (age < FIRST) this.#next = FIRST;
     if (age < this.#next) return;

@@ -80,7 +80,7 @@ export class Head {
     const ended = moment(view.endedAt);
     const heard = moment(view.lastEventAt);
     setText(this.#started, beginning(view, now));
-    setText(this.#elapsed, span(started, ended, now));
+    setText(this.#elapsed, view.status === "queued" ? waiting(view, now) : span(started, ended, now));
     setText(this.#fresh, heard === null ? "" : freshness(view, now - heard));
   }
 }
@@ -96,7 +96,17 @@ function beginning(view, now) {
   const started = moment(view.startedAt);
   if (started !== null) return `started ${timeOfDay(started, now)}`;
   const queued = moment(view.queuedAt);
-  return queued === null ? "" : `queued ${timeOfDay(queued, now)}`;
+  if (queued === null) return "";
+  return view.status === "queued" ? `since ${timeOfDay(queued, now)}` : `queued ${timeOfDay(queued, now)}`;
+}
+
+/**
+ * @param {JobView} view
+ * @param {number} now
+ */
+function waiting(view, now) {
+  const queued = moment(view.queuedAt);
+  return queued === null ? "" : `queued ${silence(now - queued)}`;
 }
 
 /**
@@ -114,6 +124,8 @@ function span(started, ended, now) {
  * @param {number} age ms since it was heard of
  */
 function freshness(view, age) {
+  // it has nothing to say until its turn comes, and how long ago that was is how long it waits
+  if (view.status === "queued") return "";
   if (ENDS.has(view.status)) return `ended ${ago(age)}`;
   return stateOf(view) === "stalled" ? `no event for ${silence(age)}` : `heard of ${ago(age)}`;
 }

@@ -9,10 +9,13 @@ export class Pill {
   #word = elementOf("span", {});
   element = elementOf("span", { class: "pill" }, this.#sign.element, this.#word);
 
-  /** @param {string} state */
-  show(state) {
+  /**
+   * @param {string} state
+   * @param {string} [word] another one than the state's own
+   */
+  show(state, word = state) {
     setAttribute(this.element, "data-state", state);
     this.#sign.show(state);
-    setText(this.#word, state);
+    setText(this.#word, word);
   }
 }

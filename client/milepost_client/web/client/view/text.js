@@ -34,12 +34,12 @@ export const ENDS = new Set(["completed", "failed", "cancelled"]);
 export const signOf = (status) => SIGNS[/** @type {keyof typeof SIGNS} */ (status)] ?? SIGNS.unknown;
 
 /**
- * What a job's pill says: its status, or that it is stalled.
+ * What a job's pill says: its status, or that it is stalled. One that waits for its turn has nothing to tell meanwhile.
  * @param {{status: string | null, stalled?: boolean | null}} job
  * @returns {string}
  */
 export function stateOf({ status, stalled }) {
-  if (stalled && status !== null && !ENDS.has(status)) return "stalled";
+  if (stalled && status !== null && status !== "queued" && !ENDS.has(status)) return "stalled";
   return status !== null && Object.hasOwn(SIGNS, status) ? status : "unknown";
 }
 
