@@ -1,0 +1,124 @@
+"""The right to run one job: taken, kept by heartbeats, lost, given back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.errors import Unavailable
+from milepost_reporter.jetstream.stream import NANOSECONDS
+
+from milepost_runner.lifecycle import tell_end
+from milepost_runner.puller import Delivery
+from milepost_runner.record import JobRecord, Turn, decide, waiting
+from milepost_runner.records import Kept, Records
+from milepost_runner.work import Work
+
+_AGAIN: Final = 0.2
+"""Seconds until NATS is asked again that could not be."""
+
+
+class ClaimLost(Exception):  # noqa: N818 - what happened
+    """Somebody else has the job: this worker was not heard of for too long."""
+
+
+class Claim:
+    """A job that is this worker's to run. Made by `take`; belongs to one event loop.
+
+    `record` is as last written. Every change of it raises ClaimLost when the job is somebody else's, and otherwise
+    waits until NATS has taken it, however long NATS is away.
+    """
+
+    def __init__(self, api: Api, records: Records, work: Work, delivery: Delivery, kept: Kept) -> None:
+        self._api = api
+        self._records = records
+        self._reply = delivery.reply
+        self._revision = kept.revision
+        self._changing = asyncio.Lock()
+        self.work = work
+        self.record = kept.record
+
+    def beat(self) -> None:
+        """Say that the job is still being run."""
+        self._api.send(self._reply, b"+WPI")
+
+    def acknowledge(self) -> None:
+        """The job is done with. Should this get lost, whoever gets the job next finds it so and says it again."""
+        self._api.send(self._reply, b"+ACK")
+
+    def give_back(self, pause: float = 0.0) -> None:
+        """Let the job be delivered again, after so many seconds."""
+        told = json.dumps({"delay": round(pause * NANOSECONDS)}) if pause > 0 else ""
+        self._api.send(self._reply, f"-NAK {told}".strip().encode())
+
+    async def change(self, change: Callable[[JobRecord], JobRecord]) -> JobRecord:
+        """Write the record as changed; `change` is called again when somebody has told it to stop meanwhile."""
+        tenant, _, job = self.work.place
+        async with self._changing:
+            while True:
+                record = change(self.record)
+                try:
+                    revision = await self._records.write(tenant, job, record, self._revision)
+                    if revision is not None:
+                        self._revision, self.record = revision, record
+                        return record
+                    if await self._reread(record):
+                        return self.record
+                except Unavailable:
+                    await asyncio.sleep(_AGAIN)
+
+    async def refresh(self) -> JobRecord:
+        """The record as it is now."""
+        async with self._changing:
+            while True:
+                try:
+                    await self._reread(None)
+                except Unavailable:
+                    await asyncio.sleep(_AGAIN)
+                else:
+                    return self.record
+
+    async def _reread(self, written: JobRecord | None) -> bool:
+        """Take in what others have written. Whether it is what was to be written: the answer to that had been lost."""
+        tenant, _, job = self.work.place
+        kept = await self._records.written(tenant, job)
+        if kept is not None and written is not None and kept.record == written:
+            self._revision, self.record = kept.revision, kept.record
+            return True
+        if kept is None or kept.record.claim != self.record.claim or kept.record.run != self.record.run:
+            raise ClaimLost(f"job {job} is run by {kept.record.worker if kept else 'nobody'} now")
+        self._revision, self.record = kept.revision, kept.record
+        return False
+
+
+async def take(
+    api: Api, records: Records, work: Work, delivery: Delivery, *, worker: str, deaths: int
+) -> Claim | None:
+    """Claim a job that was delivered; None when there is nothing to run, and all that was left to do is done.
+
+    Raises:
+        Unavailable: nothing is known of it; it is delivered again.
+    """
+    tenant, _, job = work.place
+    claim = secrets.token_hex(8)
+    # Who gets it first usually finds no record: looking is for those who do not.
+    kept = await records.written(tenant, job) if delivery.times > 1 else None
+    while True:
+        known = kept or Kept(waiting(work), 0)
+        if known.record.claim == claim:  # the answer to our own writing had been lost
+            return Claim(api, records, work, delivery, known)
+        turn, record = decide(known.record, worker=worker, claim=claim, deaths=deaths, at=datetime.now(UTC))
+        revision = 0 if turn is Turn.TOLD else await records.write(tenant, job, record, known.revision)
+        if revision is None:
+            kept = await records.written(tenant, job)
+        elif turn is Turn.RUN:
+            return Claim(api, records, work, delivery, Kept(record, revision))
+        else:
+            await tell_end(api, tenant, job, record)
+            api.send(delivery.reply, b"+ACK")
+            return None
