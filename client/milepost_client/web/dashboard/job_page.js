@@ -253,10 +253,13 @@ export class JobPage {
    * @param {string} state
    */
   #offer(view, state) {
-    const scope = this.#around.hub.grant?.scope ?? [];
+    const { grant } = this.#around.hub;
     const isOver = ENDS.has(view.status) && !view.willRetry;
-    this.#cancel.show(scope.includes("cancel") && !isOver, state === "cancelling");
-    this.#again.show(scope.includes("submit") && isOver);
+    const mayCancel = grant?.scope.includes("cancel") ?? false;
+    this.#cancel.show(mayCancel && !isOver, state === "cancelling");
+    // a token for certain jobs is good for no new one
+    const maySubmit = grant?.jobs === null && grant.scope.includes("submit");
+    this.#again.show(maySubmit && isOver);
   }
 
   /**
