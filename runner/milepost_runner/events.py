@@ -1,0 +1,235 @@
+"""The events of all runs over the worker's connection, each run's in a lane of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from milepost_reporter.jetstream import header
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
+from milepost_reporter.lane import Lane
+from milepost_reporter.outbox import Outbox
+from milepost_reporter.settings import Settings
+
+_HEADER_OVERHEAD: Final = 16
+_FIELD_OVERHEAD: Final = 4
+"""Bytes of a header block, and of each of its fields, beside names and values."""
+
+
+class Events:
+    """What runs send over one connection. Belongs to one event loop.
+
+    `api` is a connection whose messages come to `heard`, and whose ups and downs to `changed`.
+    """
+
+    def __init__(self, api: Api, complaints: Complaints) -> None:
+        self._api = api
+        self._complaints = complaints
+        self._inbox = f"_INBOX.{secrets.token_hex(16)}"
+        self._prefix = f"{self._inbox}.".encode()
+        self._senders: dict[str, RunSender] = {}
+        self._numbers = itertools.count(1)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._left = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to listen for answers."""
+        self._api.hear(f"{self._inbox}.>")
+
+    async def settled(self) -> None:
+        """Return when no run has anything left to say, or there is no connection to say it over."""
+        while self._senders and self._api.up:
+            self._left.clear()
+            await self._left.wait()
+
+    def sender(self, settings: Settings, reporter: str, outbox: Outbox, sample: Callable[[], bool]) -> RunSender:
+        """What empties one run's outbox."""
+        name = str(next(self._numbers))
+        lane = Lane(
+            settings,
+            reporter,
+            outbox,
+            owner=True,
+            begun=lambda: True,
+            complain=self._complain,
+            early_record=False,
+        )
+        sender = self._senders[name] = RunSender(self, name, lane, sample, settings.interval)
+        self._connect(sender)
+        return sender
+
+    def heard(self, subject: bytes, payload: bytes, headers: bytes | None) -> bool:
+        """Take in a message of the connection's; False when it is none of these."""
+        if not subject.startswith(self._prefix):
+            return False
+        name, _, address = subject[len(self._prefix) :].decode("ascii", "replace").partition(".")
+        sender = self._senders.get(name)
+        if sender is not None:
+            status = header.status(headers)
+            sender.answered(address, None if status is None else str(status), payload)
+        return True
+
+    def changed(self) -> None:
+        """The connection has been lost, or is back."""
+        self._left.set()
+        for sender in list(self._senders.values()):
+            self._connect(sender)
+
+    def publish(self, subject: str, payload: bytes, headers: Mapping[str, str], reply: str) -> bool:
+        """Hand one event over. False when it is more than the server takes."""
+        fields = sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in headers.items())
+        largest = int(self._api.server_info.get("max_payload", 0))
+        if largest and len(payload) + fields + _HEADER_OVERHEAD > largest:
+            return False
+        self._api.send(subject, payload, reply, headers)
+        return True
+
+    def call(self, act: Callable[[], object]) -> None:
+        """Have the event loop do it, from whatever thread."""
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(act)
+        else:
+            try:
+                self._loop.call_soon_threadsafe(act)
+            except RuntimeError:  # a thread that was written off, and the worker has ended
+                return
+
+    def forget(self, name: str) -> None:
+        """A run has nothing left to say."""
+        self._senders.pop(name, None)
+        self._left.set()
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection."""
+        return self._api.up
+
+    def _connect(self, sender: RunSender) -> None:
+        info = self._api.server_info
+        sender.connected = self._api.up
+        if self._api.up:
+            sender.connect(
+                jetstream=bool(info.get("jetstream")), clustered=bool(info.get("cluster")), inbox=self._inbox
+            )
+
+    def _complain(self, sort: str, message: str, *values: object) -> None:
+        self._complaints.tell(sort, message % values)
+
+
+class RunSender:
+    """One run's lane on the shared connection: a reporter's `Sender`."""
+
+    connections = 0
+    refused = 0
+
+    def __init__(self, events: Events, name: str, lane: Lane, sample: Callable[[], bool], interval: float) -> None:
+        self._events = events
+        self._name = name
+        self._lane = lane
+        self._sample = sample
+        self._interval = interval
+        self._woken = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._told: list[asyncio.Future[None]] = []
+        self.connected = False
+
+    @property
+    def trouble(self) -> str:
+        """Why what is left could not be sent."""
+        return self._lane.trouble
+
+    @property
+    def sent(self) -> int:
+        """How many events have been sent, each counted once."""
+        return self._lane.sent
+
+    @property
+    def confirmed(self) -> int:
+        """How many of those have arrived."""
+        return self._lane.confirmed
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything has been sent and has arrived."""
+        return self._lane.idle
+
+    def wake(self) -> None:
+        """There is something to take; from any thread."""
+        if not self._woken:
+            self._woken = True
+            self._events.call(self._pump)
+
+    def listen(self) -> None:
+        """Nothing to do: the worker listens for its runs."""
+
+    def close(self, timeout: float | None = None) -> None:
+        """Nothing to do: what is left is sent as long as there is a worker."""
+
+    def join(self) -> None:
+        """Nothing to wait for."""
+
+    def connect(self, *, jetstream: bool, clustered: bool, inbox: str) -> None:
+        """There is a new connection."""
+        inbox = f"{inbox}.{self._name}"
+        self._lane.connected(jetstream=jetstream, clustered=clustered, inbox=inbox, moment=time.monotonic())
+        self.wake()
+
+    def answered(self, address: str, status: str | None, payload: bytes) -> None:
+        """JetStream has answered."""
+        self._lane.answered(address, status, payload, time.monotonic())
+        self._settle()
+        self.wake()
+
+    async def ended(self) -> None:
+        """Return when the run's end is stored, or there is no log that could store it."""
+        while not (self._lane.ended or self._nobody):
+            told = asyncio.get_running_loop().create_future()
+            self._told.append(told)
+            await told
+
+    def drop(self) -> None:
+        """Send no more, whatever is left."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._events.forget(self._name)
+
+    @property
+    def _nobody(self) -> bool:
+        return self._lane.nobody_since is not None
+
+    def _pump(self) -> None:
+        self._woken = False
+        if not self._events.up:
+            return
+        moment = time.monotonic()
+        busy = self._sample() if self._lane.room else False
+        self._lane.pump(self._events.publish, moment)
+        self._settle()
+        due = self._lane.next_due(moment)
+        if busy:
+            due = min(due or moment + self._interval, moment + self._interval)
+        self._set_alarm(due, moment)
+
+    def _set_alarm(self, due: float | None, moment: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if due is not None:
+            self._alarm = asyncio.get_running_loop().call_later(max(due - moment, 0.001), self._pump)
+
+    def _settle(self) -> None:
+        """Tell who waits for the end, and leave when there is nothing left."""
+        if self._lane.ended or self._nobody:
+            told, self._told = self._told, []
+            for future in told:
+                if not future.done():
+                    future.set_result(None)
+        if self._lane.ended and self._lane.settled:
+            self.drop()

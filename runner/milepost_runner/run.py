@@ -1,0 +1,240 @@
+"""One run of a claimed job: its handler, what tells it to stop, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from milepost_reporter.cancel import CancelToken
+from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.errors import Unavailable
+from milepost_reporter.settings import Settings
+from pydantic_core import from_json
+
+from milepost_runner.claim import Claim, ClaimLost
+from milepost_runner.control import Control
+from milepost_runner.events import Events
+from milepost_runner.executor import CANCELLED, COMPLETED, FAILED, Execution, Executor, Outcome
+from milepost_runner.handler import Handler
+from milepost_runner.lifecycle import tell_queued
+from milepost_runner.record import (
+    CANCELLING,
+    JobRecord,
+    cancelled,
+    completed,
+    failed,
+    given_back,
+    to_be_tried_again,
+    told_to_stop,
+)
+from milepost_runner.reporting import RunProgress
+from milepost_runner.settings import WorkerSettings
+
+_LISTEN_AFTER: Final = 0.05
+"""Seconds until a run listens for requests: those that are shorter find them in the record, when they end."""
+
+_TOUCH: Final = 1_800.0
+"""Seconds until the record of a silent run is written all the same: the store forgets what does not change."""
+
+
+class Floor(NamedTuple):
+    """What all runs of a worker share."""
+
+    api: Api
+    settings: WorkerSettings
+    reporter: Settings
+    executor: Executor
+    events: Events
+    control: Control
+    counts: Counter[str]
+
+
+class Run:
+    """One execution of a job. Belongs to one event loop; `go` runs it to its end, whatever that is."""
+
+    def __init__(self, floor: Floor, claim: Claim, handler: Handler, release: Callable[[], None]) -> None:
+        self._floor = floor
+        self._claim = claim
+        self._handler = handler
+        self._release = release
+        self._place = claim.work.place
+        self._cancel = CancelToken()
+        self._timed_out = False
+        self._leaving = False
+        self._lost = False
+        self._execution: Execution | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        settings = replace(
+            floor.reporter,
+            tenant=self._place.tenant,
+            job=self._place.job,
+            run=claim.record.run,
+            name=claim.record.name,
+        )
+        self._progress = RunProgress.of(settings, floor.events)
+
+    async def go(self) -> None:
+        """Run the handler, and see to it that its end is told once."""
+        try:
+            outcome = await self._execute()
+            self._leave_control()
+            await self._settle(outcome)
+        except ClaimLost:
+            self._count("lost")
+            self._progress.abandon()
+        finally:
+            self._leave_control()
+            self._release()
+
+    def beat(self) -> None:
+        """Keep the claim."""
+        self._claim.beat()
+
+    def leave(self) -> None:
+        """The worker leaves: end the handler at once, and give the job back."""
+        self._leaving = True
+        self._cancel.request("its worker is leaving")
+        self._spawn(self._kill())
+
+    def check(self) -> None:
+        """NATS was away: see whether the job is still this worker's."""
+        self._spawn(self._refresh())
+
+    async def _execute(self) -> Outcome:
+        loop = asyncio.get_running_loop()
+        self._progress.begin()
+        self._cancel.on_request(lambda: loop.call_soon_threadsafe(self._stop))
+        self._timers.append(loop.call_later(_LISTEN_AFTER, lambda: self._spawn(self._attend())))
+        if self._handler.timeout is not None:
+            self._timers.append(loop.call_later(self._handler.timeout, self._time_out))
+        self._execution = await self._floor.executor.start(
+            self._handler, self._claim.record.payload, self._progress, self._cancel
+        )
+        return await self._execution.outcome()
+
+    async def _attend(self) -> None:
+        """What only longer runs need: listen for requests, and keep the record up to date."""
+        await self._floor.control.listen(self._place.tenant, self._place.job, self._asked_to_stop)
+        # Whoever asked before may have found nobody listening: it stands in the record.
+        await self._refresh()
+        written = self._progress.said
+        touched = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(self._floor.settings.record_interval)
+            said, now = self._progress.said, asyncio.get_running_loop().time()
+            if said != written or now > touched + _TOUCH:
+                fraction, message = said
+                await self._change(lambda record: record.changed(fraction=fraction, message=message))  # noqa: B023
+                written, touched = said, now
+
+    def _asked_to_stop(self, reason: str | None) -> None:
+        self._spawn(self._stop_by_request(reason))
+
+    async def _stop_by_request(self, reason: str | None) -> None:
+        await self._change(lambda record: told_to_stop(record, reason, _now()))
+
+    async def _refresh(self) -> None:
+        with self._losing():
+            self._look_at(await self._claim.refresh())
+
+    async def _change(self, change: Callable[[JobRecord], JobRecord]) -> None:
+        with self._losing():
+            self._look_at(await self._claim.change(change))
+
+    def _look_at(self, record: JobRecord) -> None:
+        if record.status == CANCELLING:
+            self._cancel.request(record.cancel_reason or "cancelled")
+
+    @contextlib.contextmanager
+    def _losing(self) -> Any:  # noqa: ANN401 - a generator, as contextlib takes it
+        try:
+            yield
+        except ClaimLost as lost:
+            self._lost = True
+            self._cancel.request(str(lost))
+
+    def _stop(self) -> None:
+        """The token was requested: tell it, and end the handler when it does not listen."""
+        if not (self._lost or self._leaving or self._timed_out):
+            self._progress.tell_cancelling()
+        if not self._leaving:
+            wait = self._floor.settings.cancel_wait
+            self._timers.append(asyncio.get_running_loop().call_later(wait, lambda: self._spawn(self._kill())))
+
+    def _time_out(self) -> None:
+        self._timed_out = self._cancel.request(f"it took longer than {self._handler.timeout:g} s")
+
+    async def _kill(self) -> None:
+        if self._execution is not None and not await self._execution.kill():
+            self._count("written_off")
+
+    async def _settle(self, outcome: Outcome) -> None:
+        """Write what came of it into the record, tell the log, and let go of the job."""
+        outcome = self._judged(outcome)
+        retry = False
+
+        def settled(record: JobRecord) -> JobRecord:
+            nonlocal retry
+            retry = False
+            if self._leaving and record.status != CANCELLING and outcome.status == CANCELLED:
+                return given_back(record)
+            if outcome.status == COMPLETED:
+                return completed(record, from_json(outcome.result), _now())
+            if outcome.status == CANCELLED:
+                return cancelled(record, _now())
+            retry = self._may_retry(record, outcome)
+            return to_be_tried_again(record) if retry else failed(record, outcome.error, _now())
+
+        record = await self._claim.change(settled)
+        self._release()
+        if not record.ended and not retry:
+            await self._give_back(record, 0.0)
+            self._count("given_back")
+            return
+        await self._progress.finish(outcome, record.cancel_reason, will_retry=retry)
+        if retry:
+            await self._give_back(record, self._handler.pause(record.failures))
+            self._count("retried")
+        else:
+            self._claim.acknowledge()
+            self._count(outcome.status)
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """The outcome, as it is to be told: what was ended for its time has failed."""
+        if self._timed_out and outcome.status == CANCELLED:
+            return Outcome(FAILED, error={"message": self._cancel.reason or "timed out"})
+        return outcome
+
+    def _may_retry(self, record: JobRecord, outcome: Outcome) -> bool:
+        return not outcome.final and record.status != CANCELLING and record.failures < self._handler.retries
+
+    async def _give_back(self, record: JobRecord, pause: float) -> None:
+        self._progress.begin_close()
+        with contextlib.suppress(Unavailable):  # whoever runs it next tells that it does
+            await tell_queued(self._floor.api, self._place.tenant, self._place.job, record)
+        self._claim.give_back(pause)
+
+    def _leave_control(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._floor.control.leave(self._place.tenant, self._place.job)
+
+    def _count(self, what: str) -> None:
+        self._floor.counts[what] += 1
+
+    def _spawn(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
