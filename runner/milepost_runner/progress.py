@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+from milepost_reporter.event import ENDS, PROGRESS
+from milepost_reporter.outbox import Fields, Key
+from milepost_reporter.payload import now
 from milepost_reporter.reporter import Reporter
+from milepost_reporter.settings import Settings
 
 
 class Progress(Reporter):
@@ -14,3 +21,39 @@ class Progress(Reporter):
     def __call__(self, fraction: float | None = None, message: str | None = None) -> None:
         """How far the job as a whole is, 0..1, and one line for people. What is not given stays as it was."""
         self.report(fraction, message)
+
+    @property
+    def settings(self) -> Settings | None:
+        """What a handle in another process is made with; None when disabled."""
+        return self._settings
+
+    # For executors whose handlers run in another process
+
+    def forward(self, kind: str, payload: bytes) -> None:
+        """Tell an event of this run that another process has made, as if it had been told here."""
+        self.harmless("forward", self._forward, kind, payload)
+
+    def close_forwarded(self, status: str) -> None:
+        """End the nodes that the other process has begun and left: they end as the handler did."""
+        while self._forwarded:
+            key, fields = self._forwarded.popitem()
+            self.progress(key, {**fields, "status": status, "at": now()}, last=True)
+
+    def _fresh(self) -> None:
+        super()._fresh()
+        # The newest progress of every node of the other process that has not ended.
+        self._forwarded: dict[Key, Fields] = {}
+
+    def _forward(self, kind: str, payload: bytes) -> None:
+        if kind != PROGRESS:
+            if self._open():
+                self._put(kind, payload)
+            return
+        fields: dict[str, Any] = json.loads(payload)
+        key = fields.get("nodeId")
+        last = fields.get("status") in ENDS
+        if last:
+            self._forwarded.pop(key, None)
+        elif key is not None:
+            self._forwarded[key] = fields
+        self.progress(key, fields, last=last)

@@ -1,0 +1,91 @@
+"""One call of a handler, and what came of it as an `Outcome`. Nothing that a handler raises leaves this module."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from typing import Any, Final, NamedTuple
+
+from milepost_reporter.cancel import Cancelled, CancelToken
+from milepost_reporter.ending import Ending
+from pydantic_core import to_json
+
+from milepost_runner.errors import BadPayload
+from milepost_runner.executor import CANCELLED, COMPLETED, FAILED, Outcome
+from milepost_runner.handler import Handler
+from milepost_runner.progress import Progress
+
+MAX_RESULT: Final = 49_152
+"""Bytes of a result as JSON, unless told otherwise."""
+
+_STOPS: Final = (asyncio.CancelledError, KeyboardInterrupt)
+"""What a job that was told to stop may be left by; without having been told, it has failed."""
+
+
+class Call(NamedTuple):
+    """A handler and what it is to be called with. `max_result`: bytes of the result's JSON."""
+
+    handler: Handler
+    payload: Any
+    progress: Progress
+    cancel: CancelToken
+    max_result: int = MAX_RESULT
+
+    def here(self) -> Outcome:
+        """Call it in this thread, an async one in an event loop of its own. Never raises."""
+        try:
+            returned = self._call()
+            if inspect.isawaitable(returned):
+                returned = asyncio.run(_awaited(returned))
+        except BaseException as error:
+            return self.left_by(error)
+        return self._returned(returned)
+
+    async def in_loop(self) -> Outcome:
+        """Call and await it in the running event loop. Never raises, also when its task is cancelled."""
+        try:
+            returned = self._call()
+            if inspect.isawaitable(returned):
+                returned = await returned
+        except BaseException as error:
+            return self.left_by(error)
+        return self._returned(returned)
+
+    def left_by(self, error: BaseException) -> Outcome:
+        """What an exception means that left the handler."""
+        if isinstance(error, Cancelled) or (isinstance(error, _STOPS) and self.cancel.requested):
+            return Outcome(CANCELLED)
+        if isinstance(error, SystemExit) and error.code in (None, 0):
+            return Outcome(COMPLETED)
+        if isinstance(error, BadPayload):
+            return failed(str(error), json.dumps(error.reasons), final=True)
+        return Outcome(FAILED, error=Ending.failed(error).error)
+
+    def _call(self) -> Any:  # noqa: ANN401 - the user's
+        given = self.handler.read(self.payload)
+        return self.handler.call(given, self.progress, self.cancel)
+
+    def _returned(self, value: Any) -> Outcome:  # noqa: ANN401 - the user's
+        try:
+            result = to_json(value, inf_nan_mode="null")
+        except Exception as error:
+            return failed(f"what {self.handler.name} returned is not JSON: {error}", final=True)
+        if len(result) > self.max_result:
+            return failed(f"the result has {len(result):,} bytes, more than {self.max_result:,}", final=True)
+        return Outcome(COMPLETED, result)
+
+
+def failed(message: str, details: str | None = None, *, final: bool = False) -> Outcome:
+    """A failure in words."""
+    error = {"message": message} if details is None else {"message": message, "details": details}
+    return Outcome(FAILED, error=error, final=final)
+
+
+def given_up(cancel: CancelToken, message: str) -> Outcome:
+    """What a handler came to that had to be ended: cancelled when it had been told to stop, else failed."""
+    return Outcome(CANCELLED) if cancel.requested else failed(message)
+
+
+async def _awaited(returned: Any) -> Any:  # noqa: ANN401 - the user's
+    return await returned
