@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
 
-from jsonschema import Draft202012Validator
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Refused, Unavailable
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from milepost_runner import subject
 from milepost_runner.errors import BadPayload, UnknownHandler
-from milepost_runner.handler import Handler
+from milepost_runner.handler import Handler, check_name
+from milepost_runner.schema import harmless, reasons
 from milepost_runner.subject import HANDLERS, bucket_stream
 
 _STREAM: Final = bucket_stream(HANDLERS)
 _TRUSTED: Final = 10.0
 """Seconds that an answer is good for."""
-_REASONS: Final = 20
-_LONGEST: Final = 500
+
+_Name = Annotated[str, AfterValidator(lambda name: check_name("it", name))]
 
 
 class Entry(BaseModel):
@@ -28,8 +29,8 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    name: str
-    queue: str
+    name: _Name
+    queue: _Name
     payload: dict[str, Any]
     """The payload's JSON Schema; `{}` takes anything."""
 
@@ -38,13 +39,14 @@ class Entry(BaseModel):
         """What there is to tell of a handler."""
         return cls(name=handler.name, queue=handler.queue, payload=handler.schema)
 
-    def check(self, payload: Any) -> None:  # noqa: ANN401 - JSON
+    async def check(self, payload: Any) -> None:  # noqa: ANN401 - JSON
         """BadPayload, with the reasons, when a payload does not fit the schema."""
-        reasons = [*_reasons(self.payload, payload)]
-        if reasons:
-            where = ".".join(map(str, reasons[0]["loc"]))
-            first = f"{where}: {reasons[0]['msg']}" if where else reasons[0]["msg"]
-            raise BadPayload(f"the payload of {self.name} does not fit: {first}", reasons)
+        # In a thread, because both are somebody else's, and can be made to take long.
+        told = await asyncio.to_thread(reasons, self.payload, payload) if self.payload else []
+        if told:
+            where = ".".join(map(str, told[0]["loc"]))
+            first = f"{where}: {told[0]['msg']}" if where else told[0]["msg"]
+            raise BadPayload(f"the payload of {self.name} does not fit: {first}", told)
 
 
 class Catalog:
@@ -52,6 +54,8 @@ class Catalog:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self.unreadable = 0
+        """Entries that were none."""
         self._known: dict[tuple[str, str], tuple[float, Entry]] = {}
 
     async def tell(self, handlers: Iterable[Handler], tenant: str | None) -> None:
@@ -75,8 +79,10 @@ class Catalog:
             return known[1]
         for whose in (tenant, None):
             stored = await self._api.last(_STREAM, subject.handler(name, whose))
-            entry = _read(stored.payload) if stored is not None else None
+            entry = self._read(stored.payload) if stored is not None else None
             if entry is not None:
+                if whose is not None:
+                    entry = entry.model_copy(update={"payload": harmless(entry.payload)})
                 self._known[tenant, name] = (time.monotonic(), entry)
                 return entry
         names = await self._names(tenant)
@@ -90,16 +96,10 @@ class Catalog:
                 found.update(stored.subject.rpartition(".")[2] for stored in batch)
         return sorted(found)
 
-
-def _read(stored: bytes) -> Entry | None:
-    """What was told; None when it makes no sense, as a tenant's own may."""
-    try:
-        return Entry.model_validate_json(stored)
-    except ValidationError:
-        return None
-
-
-def _reasons(schema: dict[str, Any], payload: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
-    errors = Draft202012Validator(schema).iter_errors(payload)
-    for _, error in zip(range(_REASONS), errors, strict=False):
-        yield {"loc": list(error.absolute_path), "msg": error.message[:_LONGEST]}
+    def _read(self, stored: bytes) -> Entry | None:
+        """What was told; None when it makes no sense, as a tenant's own may."""
+        try:
+            return Entry.model_validate_json(stored)
+        except ValidationError:
+            self.unreadable += 1
+            return None

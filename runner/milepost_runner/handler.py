@@ -18,6 +18,8 @@ Function = Callable[[Any, Progress, CancelToken], Any]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARAMETERS: Final = 3
+_REASONS: Final = 20
+"""How many are told."""
 
 DEFAULT_QUEUE: Final = "default"
 
@@ -81,7 +83,7 @@ class Handler:
         except ValidationError as error:
             reasons = [
                 {"loc": list(told["loc"]), "msg": told["msg"]}
-                for told in error.errors(include_url=False, include_context=False, include_input=False)
+                for told in error.errors(include_url=False, include_context=False, include_input=False)[:_REASONS]
             ]
             raise BadPayload(f"the payload of {self.name} does not fit: {_first(reasons)}", reasons) from None
 

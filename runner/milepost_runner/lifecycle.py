@@ -10,7 +10,7 @@ from milepost_reporter import subject
 from milepost_reporter.event import JOB
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Refused, Unavailable
-from milepost_reporter.payload import encode, moment
+from milepost_reporter.payload import MAX_DETAILS, MAX_MESSAGE, encode, moment
 
 from milepost_runner.record import JobRecord
 
@@ -28,13 +28,22 @@ async def tell_queued(api: Api, tenant: str, job: str, record: JobRecord) -> Non
 
 async def tell_end(api: Api, tenant: str, job: str, record: JobRecord) -> None:
     """Tell how a record has ended; only the first end of a run is stored, whoever tells it."""
-    event = _event(record.status, record, record.ended_at, message=record.cancel_reason, error=record.error)
+    reason = record.cancel_reason[:MAX_MESSAGE] if record.cancel_reason is not None else None
+    event = _event(record.status, record, record.ended_at, message=reason, error=_bounded(record.error))
     await _tell(api, subject.end(tenant, job, record.run), event, _FIRST, record.run)
 
 
 def _event(status: str, record: JobRecord, at: datetime | None, **more: Any) -> bytes:  # noqa: ANN401 - JSON
     told = {"at": moment(at.timestamp())} if at is not None else {}
     return encode({"kind": JOB, "status": status, "run": record.run, "name": record.name, **told, **more})
+
+
+def _bounded(error: dict[str, str] | None) -> dict[str, str] | None:
+    """An error that the log takes, whoever has written the record."""
+    if error is None:
+        return None
+    told = {"message": error.get("message", "")[:MAX_MESSAGE]}
+    return told | {"details": error["details"][-MAX_DETAILS:]} if "details" in error else told
 
 
 async def _tell(api: Api, to: str, event: bytes, headers: dict[str, str], run: int) -> None:

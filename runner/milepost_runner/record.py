@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
+from milepost_runner.moment import Moment
 from milepost_runner.work import Work
 
 QUEUED: Final = "queued"
@@ -37,34 +39,35 @@ CANCELLED: Final = "cancelled"
 
 ENDS: Final = frozenset({COMPLETED, FAILED, CANCELLED})
 
+_MOST: Final = 2**53 - 1
+"""Counts that every reader can hold; a run stands in a subject, too."""
+
 
 class BadRecord(ValueError):  # noqa: N818 - what it is
     """It is no record; the message says why."""
 
 
-class JobRecord(BaseModel):
-    """What is known of one job. Times are aware; `result` and `payload` are any JSON."""
+class JobRecord(NamedTuple):
+    """What is known of one job. Times are aware; `result` and `payload` are any JSON.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    `deaths`: how many workers have died with it. `failures`: how many runs have failed and been followed by another.
+    `claim`: who may change it while it runs, a secret of one claim. `started_at`: when the last run began.
+    """
 
     name: str
     queue: str
-    payload: Any = None
-    status: str = Field(pattern="^(queued|running|cancelling|completed|failed|cancelled)$")
-    run: int = Field(ge=1)
-    deaths: int = Field(default=0, ge=0)
-    """How many workers have died with it."""
-    failures: int = Field(default=0, ge=0)
-    """How many runs have failed and been followed by another."""
+    payload: Any
+    status: str
+    run: int
+    queued_at: datetime
+    deaths: int = 0
+    failures: int = 0
     worker: str | None = None
     claim: str | None = None
-    """Who may change it while it runs: a secret of one claim."""
     cancel_reason: str | None = None
     fraction: float | None = None
     message: str | None = None
-    queued_at: datetime
     started_at: datetime | None = None
-    """When the last run began."""
     ended_at: datetime | None = None
     result: Any = None
     error: dict[str, str] | None = None
@@ -76,11 +79,39 @@ class JobRecord(BaseModel):
 
     def write(self) -> bytes:
         """As it is kept."""
-        return self.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+        kept = zip(_NAMES, self, strict=True)
+        return to_json({name: value for name, value in kept if value is not None})
 
-    def changed(self, **fields: Any) -> Self:  # noqa: ANN401 - its own fields
+    def changed(self, **fields: Any) -> JobRecord:  # noqa: ANN401 - its own fields
         """The same but for these."""
-        return self.model_copy(update=fields)
+        return self._replace(**fields)
+
+
+_NAMES: Final = tuple(map(to_camel, JobRecord._fields))
+
+
+class _Kept(BaseModel):
+    """A record as it is read: whoever wrote it may have been anybody."""
+
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel)
+
+    name: str
+    queue: str
+    payload: Any = None
+    status: Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
+    run: int = Field(ge=1)
+    queued_at: AwareDatetime
+    deaths: int = Field(default=0, ge=0)
+    failures: int = Field(default=0, ge=0)
+    worker: str | None = None
+    claim: str | None = None
+    cancel_reason: str | None = None
+    fraction: float | None = None
+    message: str | None = None
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    result: Any = None
+    error: dict[str, str] | None = None
 
 
 class Turn(Enum):
@@ -103,22 +134,16 @@ class Decision(NamedTuple):
 def read_record(payload: bytes) -> JobRecord:
     """A record as it is kept. BadRecord when it is none."""
     try:
-        return JobRecord.model_validate_json(payload)
+        kept = _Kept.model_validate_json(payload)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise BadRecord(f"{'.'.join(map(str, first['loc']))}: {first['msg']:.200}") from None
+    return JobRecord(**kept.__dict__)
 
 
 def waiting(work: Work) -> JobRecord:
     """What there is to know of a job that nobody has claimed."""
-    return JobRecord.model_construct(
-        name=work.name,
-        queue=work.place.queue,
-        payload=work.payload,
-        status=QUEUED,
-        run=1,
-        queued_at=work.queued_at,
-    )
+    return JobRecord(work.name, work.place.queue, work.payload, QUEUED, 1, work.queued_at)
 
 
 def decide(record: JobRecord, *, worker: str, claim: str, deaths: int, at: datetime) -> Decision:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Refused, Unavailable
+from milepost_reporter.names import is_name
 
 from milepost_runner import subject
 from milepost_runner.record import BadRecord, JobRecord, read_record, waiting
@@ -38,7 +39,10 @@ class Records:
         """Records and messages that were none."""
 
     async def written(self, tenant: str, job: str) -> Kept | None:
-        """A job's record, once it has been claimed or ended. One that cannot be read counts as none is there."""
+        """A job's record, once it has been claimed or ended.
+
+        In place of one that cannot be read stands what is known of the waiting job, so that the next change mends it.
+        """
         stored = await self._api.last(_STREAM, subject.record(tenant, job))
         if stored is None:
             return None
@@ -46,10 +50,13 @@ class Records:
             return Kept(read_record(stored.payload), stored.seq)
         except BadRecord:
             self.unreadable += 1
-            return None
+        work = await self._waiting(tenant, job)
+        return Kept(waiting(work), stored.seq) if work is not None else None
 
     async def find(self, tenant: str, job: str) -> Kept | None:
         """A job's record, or what is known of one that waits; None when nothing is."""
+        if not is_name(job):
+            return None
         kept = await self.written(tenant, job)
         if kept is not None:
             return kept

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from milepost_reporter.jetstream.errors import JetStreamError, Unavailable
+from milepost_reporter.names import is_name
 
 from milepost_runner.errors import NoSuchJob, QueueUnavailable
 from milepost_runner.record import JobRecord, waiting
 from milepost_runner.records import Records
+
+_AGAIN: Final = 1.0
+"""Seconds until NATS is asked again that did not answer, should its return not be told of before."""
 
 
 class Job(NamedTuple):
@@ -68,7 +73,7 @@ class JobStore:
         except JetStreamError as error:
             raise QueueUnavailable(str(error)) from error
         if kept is None:
-            raise NoSuchJob(f"no job {job} was submitted, or it is forgotten")
+            raise _unknown(job)
         return _job(job, kept.record)
 
     async def list(self, *, limit: int = 100) -> list[Job]:
@@ -91,6 +96,8 @@ class JobStore:
         Raises:
             NoSuchJob
         """
+        if not is_name(job):
+            raise _unknown(job)
         changed = asyncio.Event()
         unlisten = self._listen(self._tenant, job, lambda _: changed.set())
         seen: Job | None = None
@@ -120,9 +127,15 @@ class JobStore:
             except QueueUnavailable as error:
                 if not isinstance(error.__cause__, Unavailable):
                     raise
-                # The connection's return counts as a change.
-                await changed.wait()
-                changed.clear()
+            # The connection's return counts as a change; but NATS may be silent for a while without losing one.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN):
+                    await changed.wait()
+            changed.clear()
+
+
+def _unknown(job: str) -> NoSuchJob:
+    return NoSuchJob(f"no job {job:.100} was submitted, or it is forgotten")
 
 
 def _job(job: str, record: JobRecord) -> Job:

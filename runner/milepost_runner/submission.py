@@ -18,15 +18,16 @@ from milepost_reporter.jetstream.errors import JetStreamError, Refused, Unavaila
 
 from milepost_runner import subject
 from milepost_runner.catalog import Catalog, Entry
-from milepost_runner.errors import HasEnded, KeyTaken, NoSuchJob, QueueUnavailable, TooLarge
+from milepost_runner.errors import BadPayload, HasEnded, KeyTaken, NoSuchJob, QueueUnavailable, TooLarge, UnknownHandler
+from milepost_runner.handler import check_name
 from milepost_runner.lifecycle import tell_end, tell_queued
-from milepost_runner.record import CANCELLING, JobRecord, told_to_stop, waiting
+from milepost_runner.record import CANCELLING, QUEUED, JobRecord, told_to_stop, waiting
 from milepost_runner.records import Kept, Records
 from milepost_runner.registry import Registry
 from milepost_runner.settings import RunnerSettings
 from milepost_runner.streams import ensure_consumer
 from milepost_runner.subject import Place, QueueName
-from milepost_runner.work import Work, write_work
+from milepost_runner.work import BadWork, Work, read_work, write_payload, write_work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Submissions:
         self._registry = registry
         self._catalog = Catalog(api)
         self._queues: set[QueueName] = set()
+        self._connection = 0
         self.records = Records(api)
 
     @_available
@@ -89,18 +91,18 @@ class Submissions:
         Raises:
             UnknownHandler, BadPayload, TooLarge, KeyTaken: it cannot be taken.
             QueueUnavailable: nobody knows whether it was taken.
-            ValueError: the key is empty or longer than 256 characters, or the payload is no JSON.
+            ValueError: the key is empty or longer than 256 characters.
         """
         queue = await self._check(tenant, name, payload)
-        work = Work(Place(tenant, queue, _job_id(tenant, key)), name, payload, datetime.now(UTC))
-        message = self._message(work)
+        message = self._message(name, payload)
+        work = _read(Place(tenant, queue, _job_id(tenant, key)), message)
         if key is not None and (found := await self._used(work)) is not None:
             return found
         await self._consumer(QueueName(tenant, queue))
         if not await self._put(work, message):
             found = await self._used(work)
             return found or Submitted(work.place.job, fresh=False)
-        await self._tell_queued(work)
+        await self._tell_queued(work.place, waiting(work))
         return Submitted(work.place.job, fresh=True)
 
     @_available
@@ -142,35 +144,46 @@ class Submissions:
     async def _kept(self, tenant: str, job: str) -> Kept:
         kept = await self.records.find(tenant, job)
         if kept is None:
-            raise NoSuchJob(f"no job {job} was submitted, or it is forgotten")
+            raise NoSuchJob(f"no job {job:.100} was submitted, or it is forgotten")
         return kept
 
     async def _check(self, tenant: str, name: str, payload: Any) -> str:  # noqa: ANN401
         """The queue of the job's handler, which takes this payload."""
+        try:
+            check_name("a job's name", name)
+        except ValueError as error:
+            raise UnknownHandler(str(error)) from None
         handler = self._registry.get(name) if self._registry is not None else None
         if handler is not None:
             handler.read(payload)
             return handler.queue
         entry: Entry = await self._catalog.find(tenant, name)
-        entry.check(payload)
+        await entry.check(payload)
         return entry.queue
 
-    def _message(self, work: Work) -> bytes:
-        payload = json.dumps(work.payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        size, bound = len(payload.encode()), self._settings.payload_max_bytes
+    def _message(self, name: str, payload: Any) -> bytes:  # noqa: ANN401 - JSON, it is hoped
+        try:
+            written = write_payload(payload)
+        except ValueError as error:
+            raise _no_payload(f"it is no JSON: {error}") from None
+        size, bound = len(written), self._settings.payload_max_bytes
         if size > bound:
             advice = "store it, and submit where it is"
             raise TooLarge(f"the payload has {size:,} bytes, at most {bound:,} are taken: {advice}")
-        return write_work(work.name, work.payload, work.queued_at)
+        return write_work(name, written, datetime.now(UTC))
 
     async def _used(self, work: Work) -> Submitted | None:
         """The job that this one's key was used for; None when it was not. KeyTaken when that was another."""
         found = await self.records.find(work.place.tenant, work.place.job)
         if found is None:
             return None
-        if (found.record.name, found.record.payload) != (work.name, work.payload):
+        if (found.record.name, _canonical(found.record.payload)) != (work.name, _canonical(work.payload)):
             raise KeyTaken("the key was used before, for another job: a key is for one name and payload")
-        return Submitted(work.place.job, fresh=False)
+        if found.record.status == QUEUED and found.record.run == 1:
+            # Whoever put it there may not have lived to tell of it.
+            await self._tell_queued(work.place, found.record)
+        # It is this very one when only the answer to putting it there was lost.
+        return Submitted(work.place.job, fresh=found.record.queued_at == work.queued_at)
 
     async def _put(self, work: Work, message: bytes) -> bool:
         """Put it into the queue. False when it is there already."""
@@ -191,13 +204,17 @@ class Submissions:
         return False
 
     async def _consumer(self, queue: QueueName) -> None:
+        if self._connection != self._api.connections:
+            # Another server may be there now, or another life of this one.
+            self._connection = self._api.connections
+            self._queues.clear()
         if queue not in self._queues:
             await ensure_consumer(self._api, self._settings, queue)
             self._queues.add(queue)
 
-    async def _tell_queued(self, work: Work) -> None:
+    async def _tell_queued(self, place: Place, record: JobRecord) -> None:
         try:
-            await tell_queued(self._api, work.place.tenant, work.place.job, waiting(work))
+            await tell_queued(self._api, place.tenant, place.job, record)
         except Unavailable:
             # The job is taken, and its first run will be told of.
             return
@@ -208,6 +225,23 @@ class Submissions:
             await self._api.ask(job_subject.control(tenant, job), _CANCEL, _CONTROL_PATIENCE)
         except JetStreamError:
             return
+
+
+def _read(place: Place, message: bytes) -> Work:
+    """The job as whoever runs it will read it. BadPayload when nobody could."""
+    try:
+        return read_work(subject.work(*place), message)
+    except BadWork as error:
+        raise _no_payload(f"no worker could read it: {error}") from None
+
+
+def _no_payload(why: str) -> BadPayload:
+    return BadPayload(why, [{"loc": [], "msg": why}])
+
+
+def _canonical(payload: Any) -> str:  # noqa: ANN401 - JSON
+    """The same text for what is the same JSON: to Python, true would be 1."""
+    return json.dumps(payload, sort_keys=True)
 
 
 def _job_id(tenant: str, key: str | None) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from milepost_runner.moment import Moment
 from milepost_runner.subject import Place, parse_work
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class BadWork(ValueError):  # noqa: N818 - what it is
@@ -19,7 +23,7 @@ class _Message(BaseModel):
 
     name: str = Field(min_length=1, max_length=64)
     payload: Any = None
-    queuedAt: datetime  # noqa: N815 - as it is written
+    queuedAt: Moment  # noqa: N815 - as it is written
 
 
 class Work(NamedTuple):
@@ -31,9 +35,18 @@ class Work(NamedTuple):
     queued_at: datetime
 
 
-def write_work(name: str, payload: Any, queued_at: datetime) -> bytes:  # noqa: ANN401 - JSON
-    """The message. ValueError when the payload is no JSON."""
-    return _Message(name=name, payload=payload, queuedAt=queued_at).model_dump_json().encode()
+def write_payload(payload: Any) -> bytes:  # noqa: ANN401 - JSON
+    """A payload as it stands in the message. ValueError when it is no JSON."""
+    try:
+        return _encode(payload).encode()
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def write_work(name: str, payload: bytes, queued_at: datetime) -> bytes:
+    """The message, with a payload that is written already: what was counted of it is what is sent."""
+    rest = _encode({"name": name, "queuedAt": queued_at.isoformat()})
+    return b'{"payload":' + payload + b"," + rest[1:].encode()
 
 
 def read_work(subject: str, message: bytes) -> Work:
