@@ -27,6 +27,8 @@ RUNNING = (
     {"kind": "artifact", "data": {"name": LONG, "uri": f"https://example.com/{LONG}", "bytes": 12_345}},
     {"kind": "result", "data": {"rows": [1, 2, LONG]}},
 )
+WAITING = ({"kind": "job", "status": "queued", "name": LONG},)
+CANCELLING = ({"kind": "job", "status": "running", "name": LONG, "run": 2}, {"kind": "job", "status": "cancelling"})
 FAILED = (
     {"kind": "job", "status": "running", "name": LONG},
     {"nodeId": 1, "nodeName": "Load", "status": "failed", "error": {"message": "database is locked"}},
@@ -53,6 +55,8 @@ async def test_axe_finds_nothing_serious(page: Page, hub: Service, token: str, r
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
     await reports.say(42, *RUNNING)
     await reports.say(40, *FAILED)
+    await reports.say(41, *WAITING)
+    await reports.say(37, *CANCELLING)
     await reports.say(39, {"kind": "job", "status": "cancelled", "name": "Cancelled"})
     await reports.say(38, {"kind": "job", "status": "completed", "name": "Completed"})
     await page.goto(hub.url)
@@ -60,9 +64,9 @@ async def test_axe_finds_nothing_serious(page: Page, hub: Service, token: str, r
     assert await violations(page) == []
     await page.get_by_label("Token", exact=True).fill(token)
     await page.keyboard.press("Enter")
-    await expect(page.locator(".row")).to_have_count(4)
+    await expect(page.locator(".row")).to_have_count(6)
     assert await violations(page) == []
-    for job in (42, 40):
+    for job in (42, 40, 41, 37):
         await page.goto(f"{hub.url}/#/jobs/{job}")
         await expect(page.locator(".job-head")).to_contain_text(f"job {job}")
         assert await violations(page) == []
@@ -77,12 +81,14 @@ async def test_no_page_scrolls_sideways(
 ) -> None:
     await reports.say(42, *RUNNING)
     await reports.say(40, *FAILED)
+    await reports.say(41, *WAITING)
+    await reports.say(37, *CANCELLING)
     context = await browser.new_context(
         viewport={"width": width, "height": 700}, is_mobile=width < 700, has_touch=True, reduced_motion="reduce"
     )
     page = await context.new_page()
     await page.goto(hub.url)
-    pages = ("sign-in", "#/", "#/jobs/42", "#/jobs/40", "#/jobs/7")
+    pages = ("sign-in", "#/", "#/jobs/42", "#/jobs/40", "#/jobs/41", "#/jobs/37", "#/jobs/7")
     for place in pages:
         if place != "sign-in":
             await page.goto(f"{hub.url}/{place}?token={token}")

@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.dashboard.reports import Reports
+from tests.browser.dashboard.test_access import violations
 from tests.milepost.conftest import Service
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("failures")]
@@ -198,6 +199,7 @@ async def test_a_refusal_is_told_where_cancels_are_with_the_reasons(
     await expect(button).to_be_enabled()
     await expect(button).to_be_focused()
     assert page.url.endswith(f"#/jobs/{job}")
+    assert await violations(page) == []
     # the browser itself notes the answer's status
     failures.clear()
 

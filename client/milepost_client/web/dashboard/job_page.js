@@ -106,7 +106,7 @@ export class JobPage {
 
   #build() {
     const head = elementOf("section", { class: "panel job-head", "aria-label": "job" });
-    const title = elementOf("div", { class: "title" }, this.#title, this.#again.element, this.#cancel.element);
+    const title = elementOf("div", { class: "title" }, this.#title, this.#cancel.element, this.#again.element);
     head.append(title, this.#head.element, this.#answer.element);
     const graph = section("Graph", this.#graph.element, "graph-panel");
     const nodes = section("Nodes", this.#nodes.element, "nodes-panel");
