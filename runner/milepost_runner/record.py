@@ -19,11 +19,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
@@ -79,8 +80,12 @@ class JobRecord(NamedTuple):
 
     def write(self) -> bytes:
         """As it is kept."""
-        kept = zip(_NAMES, self, strict=True)
-        return to_json({name: value for name, value in kept if value is not None})
+        kept = {name: value for name, value in zip(_NAMES, self, strict=True) if value is not None}
+        try:
+            return to_json(kept)
+        except ValueError:
+            # Half a surrogate pair, as in the names of odd files, is not Unicode: it becomes a question mark.
+            return json.dumps(kept, ensure_ascii=False, default=datetime.isoformat).encode("utf-8", "replace")
 
     def changed(self, **fields: Any) -> JobRecord:  # noqa: ANN401 - its own fields
         """The same but for these."""
@@ -95,21 +100,21 @@ class _Kept(BaseModel):
 
     model_config = ConfigDict(extra="ignore", alias_generator=to_camel)
 
-    name: str
-    queue: str
+    name: str = Field(max_length=64)
+    queue: str = Field(max_length=64)
     payload: Any = None
     status: Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
-    run: int = Field(ge=1)
-    queued_at: AwareDatetime
-    deaths: int = Field(default=0, ge=0)
-    failures: int = Field(default=0, ge=0)
+    run: int = Field(ge=1, le=_MOST)
+    queued_at: Moment
+    deaths: int = Field(default=0, ge=0, le=_MOST)
+    failures: int = Field(default=0, ge=0, le=_MOST)
     worker: str | None = None
     claim: str | None = None
     cancel_reason: str | None = None
-    fraction: float | None = None
+    fraction: float | None = Field(default=None, allow_inf_nan=False)
     message: str | None = None
-    started_at: AwareDatetime | None = None
-    ended_at: AwareDatetime | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
     result: Any = None
     error: dict[str, str] | None = None
 
