@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from milepost.nats_server import NatsServer
 from tests.browser.client_page import ClientPage
+from tests.browser.desk_service import desk_serving
 from tests.browser.page_server import PageServer
 from tests.browser.proxy import Proxy
 from tests.browser.wire import Wire
 from tests.milepost.conftest import SECRET, Service, serving
+from tests.waiting import eventually
 
 BEAT = 0.25
 """Seconds of silence after which `quick_hub` sends a heartbeat."""
@@ -40,6 +44,14 @@ def hub(shared_nats: NatsServer, site: PageServer) -> Iterator[Service]:
 def strict_hub(shared_nats: NatsServer) -> Iterator[Service]:
     """A hub that knows no origin but its own."""
     with serving(shared_nats.url) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def desk_hub(shared_nats: NatsServer) -> Iterator[Service]:
+    """One with somebody behind it who takes jobs."""
+    with desk_serving(shared_nats.url) as service:
+        eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == HTTPStatus.OK)
         yield service
 
 

@@ -159,6 +159,7 @@ test("only a web address becomes a link", () => {
 test("a stalled job is told as stalled until it has ended, and an unknown status as unknown", () => {
   assert.equal(text.stateOf({ status: "running", stalled: true }), "stalled");
   assert.equal(text.stateOf({ status: "failed", stalled: true }), "failed");
+  assert.equal(text.stateOf({ status: "queued", stalled: true }), "queued");
   assert.equal(text.stateOf({ status: "constructor" }), "unknown");
   assert.equal(text.stateOf({ status: null }), "unknown");
 });

@@ -11,7 +11,6 @@ import pytest_asyncio
 from playwright.async_api import Page
 
 from milepost.nats_server import NatsServer
-from tests.browser.dashboard.desk_service import desk_serving
 from tests.browser.dashboard.reports import Reports
 from tests.browser.page_server import PageServer
 from tests.milepost.conftest import Service, serving
@@ -30,14 +29,6 @@ def hub(shared_nats: NatsServer, site: PageServer) -> Iterator[Service]:
 def impatient_hub(shared_nats: NatsServer) -> Iterator[Service]:
     """One whose jobs are stalled after a second."""
     with serving(shared_nats.url, "--bridge-stalled-after", "1") as service:
-        eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == HTTPStatus.OK)
-        yield service
-
-
-@pytest.fixture(scope="session")
-def desk_hub(shared_nats: NatsServer) -> Iterator[Service]:
-    """One with somebody behind it who takes jobs."""
-    with desk_serving(shared_nats.url) as service:
         eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == HTTPStatus.OK)
         yield service
 
