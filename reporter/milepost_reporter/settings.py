@@ -95,6 +95,12 @@ class Settings:
             _check_text(name, getattr(self, name))
         self._check_files()
 
+    def of_run(self, tenant: str, job: str, run: int, name: str | None) -> Self:
+        """The same for another run, whose names are known to be right: nothing is checked once more."""
+        settings = object.__new__(type(self))
+        settings.__dict__.update(self.__dict__, tenant=tenant, job=job, run=run, name=name)
+        return settings
+
     @property
     def servers(self) -> list[str]:
         """The servers' URLs."""

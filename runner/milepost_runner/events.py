@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from milepost_reporter.jetstream import header
 from milepost_reporter.jetstream.api import Api
@@ -16,10 +15,6 @@ from milepost_reporter.jetstream.complaints import Complaints
 from milepost_reporter.lane import Lane
 from milepost_reporter.outbox import Outbox
 from milepost_reporter.settings import Settings
-
-_HEADER_OVERHEAD: Final = 16
-_FIELD_OVERHEAD: Final = 4
-"""Bytes of a header block, and of each of its fields, beside names and values."""
 
 
 class Events:
@@ -84,11 +79,10 @@ class Events:
 
     def publish(self, subject: str, payload: bytes, headers: Mapping[str, str], reply: str) -> bool:
         """Hand one event over. False when it is more than the server takes."""
-        fields = sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in headers.items())
-        largest = int(self._api.server_info.get("max_payload", 0))
-        if largest and len(payload) + fields + _HEADER_OVERHEAD > largest:
+        try:
+            self._api.send(subject, payload, reply, headers)
+        except ValueError:
             return False
-        self._api.send(subject, payload, reply, headers)
         return True
 
     def call(self, act: Callable[[], object]) -> None:
@@ -166,7 +160,7 @@ class RunSender:
             self._woken = True
             self._events.call(self._pump)
 
-    def listen(self) -> None:
+    def listen(self, answer: Callable[[bytes], bytes]) -> None:
         """Nothing to do: the worker listens for its runs."""
 
     def close(self, timeout: float | None = None) -> None:
@@ -183,9 +177,14 @@ class RunSender:
 
     def answered(self, address: str, status: str | None, payload: bytes) -> None:
         """JetStream has answered."""
-        self._lane.answered(address, status, payload, time.monotonic())
+        moment = time.monotonic()
+        self._lane.answered(address, status, payload, moment)
         self._settle()
-        self.wake()
+        due = self._lane.next_due(moment)
+        if due is not None and due <= moment:
+            self.wake()
+        else:
+            self._set_alarm(due, moment)
 
     async def ended(self) -> None:
         """Return when the run's end is stored, or there is no log that could store it."""

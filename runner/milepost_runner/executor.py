@@ -47,6 +47,10 @@ class Execution(Protocol):
 class Executor(Protocol):
     """Where handlers run."""
 
+    def check(self, handler: Handler) -> None:
+        """ValueError, which says why, for a handler that cannot run here."""
+        ...
+
     async def start(self, handler: Handler, payload: Any, progress: Progress, cancel: CancelToken) -> Execution:  # noqa: ANN401 - JSON
         """Begin to run a handler with a payload, which is JSON as it was submitted."""
         ...

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -70,13 +69,8 @@ class Run:
         self._execution: Execution | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        settings = replace(
-            floor.reporter,
-            tenant=self._place.tenant,
-            job=self._place.job,
-            run=claim.record.run,
-            name=claim.record.name,
-        )
+        tenant, _, job = self._place
+        settings = floor.reporter.of_run(tenant, job, claim.record.run, claim.record.name)
         self._progress = RunProgress.of(settings, floor.events)
 
     async def go(self) -> None:

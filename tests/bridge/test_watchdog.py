@@ -389,7 +389,7 @@ async def test_it_works_across_accounts(walled: NatsServer) -> None:
     ):
         assert (await tenant.publish("tenant.acme.job.1.progress", RUNNING)).stream == LOG
         for name in ("other", "acme"):
-            tenant._send(f"tenant.{name}.job.1.alive", beat(1, LEASE), "")
+            tenant.send(f"tenant.{name}.job.1.alive", beat(1, LEASE), "")
         with pytest.raises(Unavailable):
             await tenant.publish("tenant.other.job.1.progress", RUNNING)
         end = await end_of(api, "1")

@@ -115,6 +115,7 @@ class Api:
         self._numbers = itertools.count(1)
         # by where their answers come: an inbox, or for what a consumer delivers, its name
         self._calls: dict[bytes, _Call[Any]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to connect, in the background."""
@@ -126,6 +127,8 @@ class Api:
     async def close(self) -> None:
         """End the connection; whoever still waits for an answer gets Unavailable."""
         await self._connection.close()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     @property
     def up(self) -> bool:
@@ -289,21 +292,28 @@ class Api:
         patience: float | None = None,
     ) -> T:
         """Ask, and give what is answered to `take` until it says what that amounts to. None: ask ourselves."""
-        call = _Call(take)
         inbox = f"{self._inbox}.{next(self._numbers)}"
         subject = subject or inbox
-        patience = self._patience if patience is None else patience
+        call = _Call(take, subject, self._patience if patience is None else patience)
         with self._listening(call, inbox.encode(), consumer):
             if not self.up or not self.send(subject, payload, inbox, headers):
                 raise Unavailable("no connection to NATS")
-            silent = 0
-            while not call.done.done():
-                heard = call.answers
-                await asyncio.wait([call.done], timeout=patience / _TICKS)
-                silent = 0 if call.answers != heard else silent + 1
-                if silent == _TICKS:
-                    raise Unavailable(f"no answer from {subject} within {patience:g} s")
-            return call.done.result()
+            self._look_later(call)
+            return await call.done
+
+    def _look_later(self, call: _Call[Any]) -> None:
+        """Have the alarm ring when the first of all calls is to be looked at: a timer each would cost more."""
+        if self._alarm is None or self._alarm.when() > call.look_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = asyncio.get_running_loop().call_at(call.look_at, self._look)
+
+    def _look(self) -> None:
+        """See which calls have gone without an answer for too long."""
+        self._alarm = None
+        for call in set(self._calls.values()):
+            call.look()
+            self._look_later(call)
 
     @contextlib.contextmanager
     def _listening(self, call: _Call[Any], inbox: bytes, consumer: bytes | None) -> Iterator[None]:
@@ -333,19 +343,36 @@ class Api:
 
 
 class _Call(Generic[T]):
-    """One question that is being answered."""
+    """One question that is being answered. `look_at`: when it is to be looked at whether it is, in the loop's time."""
 
-    __slots__ = ("_take", "answers", "done")
+    __slots__ = ("_answers", "_heard", "_patience", "_silent", "_subject", "_take", "done", "look_at")
 
-    def __init__(self, take: _Take[T]) -> None:
+    def __init__(self, take: _Take[T], subject: str, patience: float) -> None:
         self._take = take
-        self.answers = 0
-        self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._subject = subject
+        self._patience = patience
+        self._answers = 0
+        self._heard = 0
+        self._silent = 0
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[T] = loop.create_future()
+        self.look_at = loop.time() + patience / _TICKS
+
+    def look(self) -> None:
+        """Give it up when nothing was heard for so many looks."""
+        now = self.done.get_loop().time()
+        if now < self.look_at:
+            return
+        self.look_at = now + self._patience / _TICKS
+        self._silent = 0 if self._answers != self._heard else self._silent + 1
+        self._heard = self._answers
+        if self._silent == _TICKS:
+            self.fail(Unavailable(f"no answer from {self._subject} within {self._patience:g} s"))
 
     def answer(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> None:
         if self.done.done():
             return
-        self.answers += 1
+        self._answers += 1
         try:
             result = self._take(subject, payload, headers, reply)
         except JetStreamError as error:

@@ -286,7 +286,7 @@ async def test_a_batch_that_keeps_coming_is_not_timed_out(shared_nats: NatsServe
             reading = asyncio.create_task(api.direct_get("SLOW", seq=1, batch=100))
             await eventually_async(lambda: inboxes)
             for seq in range(1, 9):
-                other._send(inboxes[0], b"", "", stored_fields(seq))
+                other.send(inboxes[0], b"", "", stored_fields(seq))
                 await asyncio.sleep(0.1)  # a slow answerer
             with BarePublisher(shared_nats.port) as publisher:
                 publisher.publish(inboxes[0].encode(), b"", b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 3\r\n\r\n")
@@ -318,7 +318,7 @@ async def test_an_answer_that_makes_no_sense_is_no_answer(shared_nats: NatsServe
         async with hearing(other, "junk.x", inboxes):
             publishing = asyncio.create_task(api.publish("junk.x", b""))
             await eventually_async(lambda: inboxes)
-            other._send(inboxes[0], answer, "")
+            other.send(inboxes[0], answer, "")
             with pytest.raises(Unavailable):
                 await publishing
 
