@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,6 +35,8 @@ from milepost_runner.record import (
 )
 from milepost_runner.reporting import RunProgress
 from milepost_runner.settings import WorkerSettings
+
+_logger: Final = logging.getLogger("milepost_runner")
 
 _LISTEN_AFTER: Final = 0.05
 """Seconds until a run listens for requests: those that are shorter find them in the record, when they end."""
@@ -65,6 +69,9 @@ class Run:
         self._cancel = CancelToken()
         self._timed_out = False
         self._leaving = False
+        self._began = time.monotonic()
+        record = claim.record
+        self._called = f"{record.name}: job {self._place.job} of {self._place.tenant}, run {record.run}"
         self._lost = False
         self._execution: Execution | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -75,12 +82,13 @@ class Run:
 
     async def go(self) -> None:
         """Run the handler, and see to it that its end is told once."""
+        _logger.info("%s begins", self._called)
         try:
             outcome = await self._execute()
             self._leave_control()
             await self._settle(outcome)
         except ClaimLost:
-            self._count("lost")
+            self._over("lost", "somebody else has it")
             self._progress.abandon()
         finally:
             self._leave_control()
@@ -189,15 +197,15 @@ class Run:
         self._release()
         if not record.ended and not retry:
             await self._give_back(record, 0.0)
-            self._count("given_back")
+            self._over("given_back")
             return
         await self._progress.finish(outcome, record.cancel_reason, will_retry=retry)
         if retry:
             await self._give_back(record, self._handler.pause(record.failures))
-            self._count("retried")
+            self._over("retried", _message(outcome))
         else:
             self._claim.acknowledge()
-            self._count(outcome.status)
+            self._over(outcome.status, _message(outcome))
 
     def _judged(self, outcome: Outcome) -> Outcome:
         """The outcome, as it is to be told: what was ended for its time has failed."""
@@ -221,6 +229,13 @@ class Run:
             task.cancel()
         self._floor.control.leave(self._place.tenant, self._place.job)
 
+    def _over(self, what: str, why: str | None = None) -> None:
+        """The run has ended, or has left: count it, and say so."""
+        self._count(what)
+        took = time.monotonic() - self._began
+        told = f"{what.replace('_', ' ')} after {took:.1f} s" + (f": {why}" if why else "")
+        _logger.info("%s: %s", self._called, told)
+
     def _count(self, what: str) -> None:
         self._floor.counts[what] += 1
 
@@ -232,3 +247,7 @@ class Run:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _message(outcome: Outcome) -> str | None:
+    return outcome.error["message"] if outcome.error is not None else None
