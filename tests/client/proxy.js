@@ -15,7 +15,7 @@ export class Proxy {
   hole = false;
   /** Let requests through, and cut the connection when the answer comes. */
   dropAnswers = false;
-  /** Answer requests whose address has this in it as a hub does whose log is away. */
+  /** Answer requests whose address has this in it as a hub does whose log is away; the errors are not a hub's. */
   unavailable = "";
   /** What was asked for: `GET /ws`, with `upgrade` before it for those. @type {string[]} */
   requests = [];
@@ -75,7 +75,7 @@ export class Proxy {
     if (this.hole) return;
     if (this.unavailable && asked.url?.includes(this.unavailable)) {
       answer.writeHead(503, { "Content-Type": "application/problem+json" });
-      return void answer.end('{"detail":"the log is away"}');
+      return void answer.end('{"detail":"the log is away","errors":{"log":["away"]}}');
     }
     const { hostname, port } = this.#target;
     const { method, url: path, headers } = asked;

@@ -79,6 +79,12 @@ test("a refusal is in the hub's words, with each reason", async (context) => {
   await assert.rejects(submit(hub, "count", 1n), TypeError);
 });
 
+test("a problem that is not the hub's own has no reasons, whatever it calls errors", async (context) => {
+  const { hub, proxy } = await client(context);
+  proxy.unavailable = "/api/jobs";
+  await assert.rejects(submit(hub, "count", { rows: 1 }), { status: 503, message: "the log is away", reasons: [] });
+});
+
 test("a token without the scope is refused, and one of certain jobs", async (context) => {
   for (const claims of [{ scope: "watch cancel" }, { scope: "watch submit", jobs: [1] }]) {
     const { hub } = await client(context, claims);

@@ -73,9 +73,14 @@ async function asked(milepost, path, options, signal) {
     const response = await milepost.request(path, signal ? { ...options, signal } : options);
     return Object(await response.json().catch(cutOff));
   } catch (error) {
+    // a proxy's problem may have errors of another shape
+    if (error instanceof MilepostError) error.reasons = error.reasons.filter(isReason);
     throw signal?.aborted ? signal.reason : error;
   }
 }
+
+/** @param {import("./errors.js").Reason} reason as it came */
+const isReason = (reason) => Array.isArray(reason?.loc) && typeof reason.msg === "string";
 
 /** @returns {never} */
 function cutOff() {
