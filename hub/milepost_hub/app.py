@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from milepost_hub.jobs_api import jobs_router
 from milepost_hub.metrics import CONTENT_TYPE
+from milepost_hub.problem import PROBLEM_CONTENT, Problem, http_problem, invalid
+from milepost_hub.submit_api import submit_router
 
 if TYPE_CHECKING:
     from milepost_hub.hub import Hub
-
-PROBLEM = "application/problem+json"
-_PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 class Health(BaseModel):
@@ -40,15 +39,6 @@ class Readiness(BaseModel):
     reason: str | None = None
 
 
-class Problem(BaseModel):
-    """What went wrong, as RFC 9457 has it."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-
-
 class _App(FastAPI):
     """FastAPI, describing errors with the media type that they have."""
 
@@ -57,7 +47,7 @@ class _App(FastAPI):
             for path in super().openapi()["paths"].values():
                 for operation in path.values():
                     # FastAPI describes every model as the media type of the route's own response.
-                    operation["responses"]["default"]["content"] = {PROBLEM: {"schema": _PROBLEM_SCHEMA}}
+                    operation["responses"]["default"]["content"] = PROBLEM_CONTENT
         return super().openapi()
 
 
@@ -76,9 +66,10 @@ def make_app(hub: Hub) -> FastAPI:
         allow_origins=list(hub.settings.allow_origins),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+        expose_headers=["Location", "Retry-After"],
     )
-    app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, http_problem)
+    app.add_exception_handler(RequestValidationError, invalid)
 
     @app.get("/healthz")
     async def healthz() -> Health:
@@ -99,6 +90,7 @@ def make_app(hub: Hub) -> FastAPI:
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE)
 
     app.include_router(jobs_router(hub))
+    app.include_router(submit_router(hub))
     if hub.pages is None:
         app.add_route("/", _no_pages(hub.ws_path), include_in_schema=False)
     else:
@@ -122,21 +114,3 @@ def _readiness(hub: Hub) -> Readiness:
         return Readiness(status="ready", upstream="up", durable=hub.durable, reason=why)
     why = "the hub's source of events (NATS) is out of reach; it tries again by itself"
     return Readiness(status="not ready", upstream="down", durable=hub.durable, reason=why)
-
-
-def _problem(status: int, detail: str) -> JSONResponse:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status, media_type=PROBLEM)
-
-
-async def _http_problem(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - what this handler is registered for
-    response = _problem(error.status_code, str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
-    first = error.errors()[0]
-    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")

@@ -10,13 +10,19 @@
     * LogUnavailable: the log cannot be read just now
     * JobSilent: the job's own program does not answer
     * UpstreamDown: it cannot be asked just now
+    * DeskError: whoever takes submitted jobs will not, or cannot
+        * SubmitRefused: this job cannot be taken as it is
+        * JobUnknown: no such job was submitted here
+        * JobEnded: there is nothing left to cancel
+        * DeskUnavailable: it cannot be done just now
 
 Codes are stable and for programs; messages are sentences a person can act on, and never repeat the token.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from milepost_hub.job_log import Gap
 
@@ -95,3 +101,33 @@ class JobSilent(HubError):  # noqa: N818 - a way a job may be, not a fault
 
 class UpstreamDown(HubError):  # noqa: N818 - a state that passes
     """The source of events is out of reach, and jobs behind it; ask again a little later."""
+
+
+class DeskError(HubError):
+    """What a `Desk` answers instead of doing what it was asked for; messages are sentences for the client."""
+
+
+class SubmitRefused(DeskError):  # noqa: N818 - an answer, not a fault
+    """A job cannot be taken as it is.
+
+    status: 404, nothing is known under its name; 409, its key is taken by another job; 413, it is too large; 422, its
+    payload does not fit, for `reasons`: `{"loc": ["payload", "rows", 0], "msg": "…"}` each, and more keys pass unseen.
+    """
+
+    def __init__(self, status: int, message: str, reasons: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reasons = list(reasons)
+
+
+class JobUnknown(DeskError):  # noqa: N818 - an answer
+    """No such job was submitted here, or it is forgotten by now."""
+
+
+class JobEnded(DeskError):  # noqa: N818 - an answer
+    """The job has ended: there is nothing left to cancel."""
+
+
+class DeskUnavailable(DeskError):  # noqa: N818 - a state that passes
+    """It cannot be done just now; ask again a little later. It may have been done all the same."""

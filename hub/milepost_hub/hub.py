@@ -24,6 +24,7 @@ from milepost_hub.client import Client
 from milepost_hub.close import CloseCode
 from milepost_hub.connection import Connection
 from milepost_hub.delivery import Delivery
+from milepost_hub.desk import Desk
 from milepost_hub.errors import UpstreamDown
 from milepost_hub.event import Event
 from milepost_hub.fanout import Fanout
@@ -40,6 +41,7 @@ from milepost_hub.replay import START, Replay, Wish
 from milepost_hub.ring import Ring, Rings
 from milepost_hub.settings import HubSettings
 from milepost_hub.shared import Shared
+from milepost_hub.signer import Signer
 from milepost_hub.sse import Stream
 from milepost_hub.token import Verifier
 from milepost_hub.upstream import Interest, Upstream
@@ -98,10 +100,12 @@ class Hub:
         verifier: Verifier,
         listener: socket.socket | None = None,
         pages: Path | None = None,
+        signer: Signer | None = None,
     ) -> None:
         """Make a hub that will listen on `settings.host` and `port`, or on a socket that is bound already.
 
-        pages: the folder that is served at `/`; without one the hub has no pages.
+        pages: the folder that is served at `/`; without one the hub has no pages. signer: makes the tokens that
+        answer submitted jobs; without one those who submit get none.
 
         Raises:
             ValueError: there is no such folder.
@@ -109,6 +113,8 @@ class Hub:
         self.settings = settings
         self.pages = None if pages is None else Pages(pages)
         self.verifier = verifier
+        self.signer = signer
+        self.desk: Desk | None = None
         self.origins = Origins(settings.allow_origins)
         # By uvicorn's own rule, which decides the same for HTTP.
         self.proxies = _TrustedHosts(settings.trusted_proxies)
@@ -123,6 +129,8 @@ class Hub:
         """Where what joining clients were given came from: see `_export`."""
         self.cancels: dict[str, int] = Counter()
         """What became of requests to cancel a job, by outcome."""
+        self.submits: dict[str, int] = Counter()
+        """What became of submitted jobs, by outcome."""
         self.gaps: dict[str, int] = {}
         """Gaps told to clients, by reason."""
         # Looked up once: a bound method is an object, and each watched job would keep one.
@@ -259,6 +267,10 @@ class Hub:
         for name, tenant in self._tenants.items():
             tenant.in_effect = upstream.interest(name, tenant.interest)
         self.upstream_changed()
+
+    def employ(self, desk: Desk | None) -> None:
+        """Have submitted jobs taken here from now on; with None nobody takes any."""
+        self.desk = desk
 
     def upstream_changed(self) -> None:
         """Hear that the source is up or down, or that its log has come or gone: clients are told, if that is news."""
@@ -595,6 +607,7 @@ class Hub:
         )
         count("milepost_hub_gaps", "Gaps told to clients.", "reason", lambda: self.gaps)
         count("milepost_hub_cancels", "Requests to cancel a job.", "outcome", lambda: self.cancels)
+        count("milepost_hub_submits", "Requests to run a job.", "outcome", lambda: self.submits)
         gauge("milepost_hub_ring_bytes", "Bytes held of jobs' last events.", lambda: self._rings.size)
         gauge(
             "milepost_hub_sse_streams",

@@ -15,33 +15,33 @@ from starlette.exceptions import HTTPException
 
 from milepost_hub import message
 from milepost_hub.action import ALL_JOBS
+from milepost_hub.allowed import Allowed, named_job
+from milepost_hub.answer import NO_STORE, json_answer
 from milepost_hub.delivery import deliver
+from milepost_hub.desk import Desk
 from milepost_hub.errors import (
     BadCursor,
     CursorGone,
+    DeskUnavailable,
+    JobEnded,
     JobSilent,
-    KeysNotReady,
     LogUnavailable,
-    TokenError,
     UpstreamDown,
 )
 from milepost_hub.grant import Grant
 from milepost_hub.history import is_over
 from milepost_hub.http_protocol import PROTOCOL
-from milepost_hub.job_id import read_job_id, write_job_id
+from milepost_hub.job_id import write_job_id
 from milepost_hub.job_log import Gap, JobLog, Snapshot
+from milepost_hub.problem import come_back
 from milepost_hub.replay import START, Wish
 from milepost_hub.sse import Stream, StreamResponse
 
 if TYPE_CHECKING:
     from milepost_hub.hub import Hub
 
-_JSON = "application/json"
 _TEXT = {"type": "string"}
 _STREAMED = {"description": "Server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
-_COME_BACK = {"Retry-After": "2"}
-_NOT_YET = frozenset({"keys_unavailable", "token_not_yet_valid"})
-_NO_STORE = {"Cache-Control": "no-store"}
 _CANCEL = b'{"action":"cancel"}'
 _LONGEST_REASON = 1000
 
@@ -115,10 +115,10 @@ def _summary(fields: bytes) -> _Summary:
 def jobs_router(hub: Hub) -> APIRouter:
     """The routes, for one hub."""
     router = APIRouter(prefix="/api/jobs")
-    allowed = Depends(_Allowed(hub, "watch", "watching"))
+    allowed = Depends(Allowed(hub, "watch", "watching"))
     _add_reading(router, hub, allowed)
     _add_streams(router, hub, allowed)
-    _add_cancelling(router, hub, Depends(_Allowed(hub, "cancel", "cancelling")))
+    _add_cancelling(router, hub, Depends(Allowed(hub, "cancel", "cancelling")))
     return router
 
 
@@ -141,17 +141,17 @@ def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         wanted = frozenset(word for given in status for word in given.split(",") if word)
         page, more = _search(listed, wanted, q.casefold(), limit)
         after = json.dumps(_name(page[-1])) if more else "null"
-        return _json(b'{"jobs":[%b],"next":%b}' % (b",".join(page), after.encode()))
+        return json_answer(b'{"jobs":[%b],"next":%b}' % (b",".join(page), after.encode()))
 
     @router.get("/{job}", response_model=JobSnapshot)
     async def read_job(job: str, grant: Grant = allowed) -> Response:
         """What the job amounts to by now; 404 when nobody has heard of it."""
-        job = _named(grant, "watch", job)
+        job = named_job(grant, "watch", job)
         snapshot = await _snapshot(hub, grant.tenant, job)
         if not snapshot.known:
             raise _unknown(job)
         parts = (write_job_id(job), snapshot.json, json.dumps(snapshot.cursor).encode())
-        return _json(b'{"jobId":%b,"snapshot":%b,"cursor":%b}' % parts)
+        return json_answer(b'{"jobId":%b,"snapshot":%b,"cursor":%b}' % parts)
 
     @router.get("/{job}/events", response_model=EventPage)
     async def read_events(
@@ -164,7 +164,7 @@ def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
 
         Where events are no longer stored, a `job.gap` and a `job.snapshot` are among the messages.
         """
-        job = _named(grant, "watch", job)
+        job = named_job(grant, "watch", job)
         if after is None:
             return _events(*await _state(hub, grant.tenant, job, None))
         log = _log(hub)
@@ -209,14 +209,14 @@ def _add_streams(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         grant: Grant = allowed,
     ) -> Response:
         """A job's events as they come: a snapshot first, or what comes behind a cursor; until its final end."""
-        job = _named(grant, "watch", job)
+        job = named_job(grant, "watch", job)
         after = last_event_id or after
         over: bool | None = False
         if hub.log is not None and after is not None:
             _check(hub.log, after)
             over = after != START and await _is_over(hub, hub.log, grant.tenant, job, after)
         if over:
-            return Response(status_code=HTTPStatus.NO_CONTENT, headers=_NO_STORE)
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
         wish = Wish(job, after, False, None, doubtful=over is None)
         return _begin(hub, request, grant, wish)
 
@@ -224,18 +224,19 @@ def _add_streams(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
 def _add_cancelling(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401
     @router.delete("/{job}", status_code=HTTPStatus.ACCEPTED, response_model=JobCancelling)
     async def cancel_job(job: str, grant: Grant = allowed) -> Response:
-        """Ask the job's program to stop: 202 when it says that it will, 409 when it has ended, refuses or is silent."""
-        job = _named(grant, "cancel", job)
+        """Have a job stopped, submitted here or not: 202 when it will, 409 when it has ended, refuses or is silent."""
+        job = named_job(grant, "cancel", job)
+        # A job that waits may have no event yet: whoever took it is asked before the log is.
+        if hub.desk is not None and await _cancelled_at(hub, hub.desk, grant.tenant, job):
+            return _cancelling(job)
         if hub.log is not None:
             snapshot = await _snapshot(hub, grant.tenant, job)
             if not snapshot.known:
                 raise _unknown(job)
             if snapshot.final:
-                hub.cancels["ended"] += 1
-                raise HTTPException(HTTPStatus.CONFLICT, f"job {job} has ended")
+                raise _ended(hub, job)
         await _cancel(hub, grant.tenant, job)
-        answer = b'{"jobId":%b,"status":"cancelling"}' % write_job_id(job)
-        return Response(answer, HTTPStatus.ACCEPTED, _NO_STORE, _JSON)
+        return _cancelling(job)
 
 
 def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
@@ -245,54 +246,22 @@ def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
         stream.grant = None
         hub.left(stream)
     if why is not None:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK)
+        raise come_back(why)
     hub.subscribe(stream, wish)
     return StreamResponse(stream)
 
 
-class _Allowed:
-    """Who asks, by their token: in the header `Authorization`, or as `?token=`."""
-
-    def __init__(self, hub: Hub, scope: str, what: str) -> None:
-        self._hub = hub
-        self._scope = scope
-        self._what = what
-
-    async def __call__(
-        self,
-        authorization: Annotated[str | None, Header(description="Bearer, and the token")] = None,
-        token: Annotated[str, Query(description="the token, where no header can be set")] = "",
-    ) -> Grant:
-        scheme, _, bearer = (authorization or "").partition(" ")
-        grant = await self._verify(bearer.strip() if scheme.lower() == "bearer" else token)
-        if not grant.allows(self._scope):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"the token's scope does not allow {self._what}")
-        return grant
-
-    async def _verify(self, token: str) -> Grant:
-        verifier = self._hub.verifier
-        try:
-            try:
-                return verifier.verify(token)
-            except KeysNotReady:
-                await verifier.refresh()
-                return verifier.verify(token)
-        except TokenError as error:
-            self._hub.errors[error.code] = self._hub.errors.get(error.code, 0) + 1
-            if error.code in _NOT_YET:
-                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, error.message, _COME_BACK) from error
-            headers = {"WWW-Authenticate": "Bearer"}
-            raise HTTPException(HTTPStatus.UNAUTHORIZED, error.message, headers) from error
-
-
-def _named(grant: Grant, scope: str, job: str) -> str:
+async def _cancelled_at(hub: Hub, desk: Desk, tenant: str, job: str) -> bool:
+    """Whether the job was submitted here, and is being stopped."""
     try:
-        job = read_job_id(job)
-    except ValueError as error:
-        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
-    if not grant.may(scope, job):
-        raise HTTPException(HTTPStatus.FORBIDDEN, "the token is not good for this job")
-    return job
+        taken = await desk.cancel(tenant, job)
+    except JobEnded as error:
+        raise _ended(hub, job) from error
+    except DeskUnavailable as error:
+        hub.cancels["unavailable"] += 1
+        raise come_back(f"job {job} cannot be cancelled just now: {error}") from error
+    hub.cancels["accepted"] += taken
+    return taken
 
 
 async def _cancel(hub: Hub, tenant: str, job: str) -> None:
@@ -305,7 +274,7 @@ async def _cancel(hub: Hub, tenant: str, job: str) -> None:
     except UpstreamDown as error:
         hub.cancels["unavailable"] += 1
         why = "NATS is out of reach, and so is the job; try again a little later"
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK) from error
+        raise come_back(why) from error
     told = _read_answer(answer)
     if told.get("ok") is not True:
         hub.cancels["refused"] += 1
@@ -326,7 +295,7 @@ def _read_answer(answer: bytes) -> dict[str, Any]:
 def _log(hub: Hub) -> JobLog:
     if hub.log is None:
         why = "this hub has no job log: events are to be had live only"
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK)
+        raise come_back(why)
     return hub.log
 
 
@@ -343,7 +312,7 @@ async def _answer(ask: Any) -> Any:  # noqa: ANN401 - whatever the log is asked 
         return await ask
     except LogUnavailable as error:
         why = "the job log cannot be read just now; try again a little later"
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why, _COME_BACK) from error
+        raise come_back(why) from error
 
 
 async def _snapshot(hub: Hub, tenant: str, job: str) -> Snapshot:
@@ -375,6 +344,15 @@ async def _is_over(hub: Hub, log: JobLog, tenant: str, job: str, after: str) -> 
         return await is_over(log, snapshot, tenant, job, after)
     except LogUnavailable:
         return None
+
+
+def _ended(hub: Hub, job: str) -> HTTPException:
+    hub.cancels["ended"] += 1
+    return HTTPException(HTTPStatus.CONFLICT, f"job {job} has ended")
+
+
+def _cancelling(job: str) -> Response:
+    return json_answer(b'{"jobId":%b,"status":"cancelling"}' % write_job_id(job), HTTPStatus.ACCEPTED)
 
 
 def _unknown(job: str) -> HTTPException:
@@ -410,8 +388,4 @@ def _search(listed: Sequence[bytes], status: frozenset[str], text: str, limit: i
 
 def _events(messages: list[bytes], cursor: str | None, *, more: bool = False) -> Response:
     parts = (b",".join(messages), json.dumps(cursor).encode(), b"true" if more else b"false")
-    return _json(b'{"events":[%b],"cursor":%b,"more":%b}' % parts)
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type=_JSON, headers=_NO_STORE)
+    return json_answer(b'{"events":[%b],"cursor":%b,"more":%b}' % parts)

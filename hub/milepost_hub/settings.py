@@ -8,6 +8,7 @@ from milepost_hub.origin import ANY, read_origin
 
 KIB = 1024
 MIB = 1024 * KIB
+YEAR = 365 * 86_400
 
 
 class HubSettings(BaseModel):
@@ -61,6 +62,13 @@ class HubSettings(BaseModel):
     """Messages a client may send, pings included, on average; ten seconds' worth may come at once."""
     max_bad_messages: int = Field(default=10, ge=1)
     """Unreadable messages before a client is closed."""
+
+    submit_max_bytes: int = Field(default=68 * KIB, ge=128)
+    """The longest body of a request to submit a job: 64 KiB of payload, and what is around it."""
+    body_wait: float = Field(default=10.0, gt=0)
+    """The body of a request must have come within this time."""
+    job_token_seconds: float = Field(default=3600.0, gt=0, le=YEAR)
+    """How long the token is good for that answers a submitted job; never longer than the submitter's own."""
 
     ring_events: int = Field(default=1000, ge=1)
     """Of each watched job's last events so many are held, for those who join or come back."""

@@ -48,9 +48,9 @@ class Verifier:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
-        self._leeway = leeway
+        self.issuer = issuer
+        self.audience = audience
+        self.leeway = leeway
         self._clock = clock
 
     def verify(self, token: str) -> Grant:
@@ -64,7 +64,7 @@ class Verifier:
         claims = _parse(self._authentic(token))
         self._check_times(claims)
         self._check_parties(claims)
-        return _grant(claims, self._leeway)
+        return _grant(claims, self.leeway)
 
     async def refresh(self) -> None:
         """Read the keys again, after `KeysNotReady`. Never raises."""
@@ -84,18 +84,16 @@ class Verifier:
 
     def _check_times(self, claims: Claims) -> None:
         now = self._clock()
-        if _time(claims, "exp") + self._leeway <= now:
+        if _time(claims, "exp") + self.leeway <= now:
             raise TokenError("token_expired", "The token has expired: get a new one.")
-        if "nbf" in claims and _time(claims, "nbf") - self._leeway > now:
+        if "nbf" in claims and _time(claims, "nbf") - self.leeway > now:
             raise TokenError("token_not_yet_valid", "The token is not valid yet: check the clocks, or wait.")
 
     def _check_parties(self, claims: Claims) -> None:
-        if self._issuer is not None and claims.get("iss") != self._issuer:
+        if self.issuer is not None and claims.get("iss") != self.issuer:
             raise TokenError("bad_issuer", "The token's iss claim is not the issuer this hub trusts.")
         audience = claims.get("aud")
-        if self._audience is not None and self._audience not in (
-            audience if isinstance(audience, list) else [audience]
-        ):
+        if self.audience is not None and self.audience not in (audience if isinstance(audience, list) else [audience]):
             raise TokenError("bad_audience", "The token's aud claim does not name this hub.")
 
 
@@ -107,10 +105,13 @@ def issue(
     scopes: Iterable[str] | None = None,
     subject: str | None = None,
     ttl: float = 3600.0,
+    not_beyond: float | None = None,
     issuer: str | None = None,
     audience: str | None = None,
 ) -> str:
     """A token signed with the shared secret (HS256), good for `ttl` seconds from now.
+
+    not_beyond: never longer than up to this time, in unix seconds.
 
     Raises:
         ValueError: an argument would make a token that no hub accepts; the message says which.
@@ -118,7 +119,10 @@ def issue(
     if not 0 < ttl <= MAX_TIME:
         raise ValueError("a token lives longer than 0 seconds, and not for ever")
     now = time.time()
-    claims: Claims = {"tenant": tenant, "iat": int(now), "exp": math.ceil(now + ttl)}
+    expires_at = math.ceil(now + ttl)
+    if not_beyond is not None:
+        expires_at = min(expires_at, math.floor(not_beyond))
+    claims: Claims = {"tenant": tenant, "iat": int(now), "exp": expires_at}
     optional = {
         "jobs": None if jobs is None else list(jobs),
         "scope": None if scopes is None else " ".join(scopes),

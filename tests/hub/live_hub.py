@@ -16,6 +16,7 @@ from milepost_hub.hub import Hub
 from milepost_hub.job_log import JobLog
 from milepost_hub.keys import KeySource
 from milepost_hub.settings import HubSettings
+from milepost_hub.signer import Signer
 from milepost_hub.token import Verifier, issue
 from milepost_hub.upstream import Interest
 
@@ -115,13 +116,14 @@ async def live_hub(
     verifier: Verifier | None = None,
     source: Source | None = None,
     pages: Path | None = None,
+    signer: Signer | None = None,
     **settings: object,
 ) -> AsyncIterator[LiveHub]:
     """A hub with these settings, sending its clients away at once when left; then nothing of it is left over."""
     before = asyncio.all_tasks()
     figures = {"port": 0, "drain_seconds": 0, "write_wait": 2, **settings}
     async with KeySource(secrets=[SECRET]) as keys:
-        hub = kind(HubSettings.model_validate(figures), verifier or Verifier(keys), pages=pages)
+        hub = kind(HubSettings.model_validate(figures), verifier or Verifier(keys), pages=pages, signer=signer)
         async with hub:
             hub.source = source or Source()
             if isinstance(hub.source.log, MemoryLog):

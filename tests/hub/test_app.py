@@ -106,12 +106,36 @@ async def test_the_contract_is_valid_and_complete(http: httpx.AsyncClient) -> No
     assert set(contract["paths"]) >= {
         *("/healthz", "/readyz", "/metrics"),
         *("/api/jobs", "/api/jobs/{job}", "/api/jobs/{job}/events", "/api/jobs/{job}/stream"),
+        *("/api/jobs/{job}/again", "/api/jobs/{job}/submission"),
     }
     for path in contract["paths"].values():
         for operation in path.values():
             assert operation["responses"]["default"]["content"].keys() == {PROBLEM}
     assert "503" in contract["paths"]["/readyz"]["get"]["responses"]
     assert "text/plain" in contract["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+
+
+async def test_the_contract_says_how_to_submit(http: httpx.AsyncClient) -> None:
+    """What is sent, what comes back and where it points, and every way in which it can fail."""
+    contract = (await http.get("/openapi.json")).json()
+    submit = contract["paths"]["/api/jobs"]["post"]
+    body = submit["requestBody"]["content"]["application/json"]["schema"]
+    assert (set(body["properties"]), body["required"]) == ({"name", "payload", "key"}, ["name", "payload"])
+    assert body["additionalProperties"] is False
+    assert all(field["description"] for field in body["properties"].values())
+    again = contract["paths"]["/api/jobs/{job}/again"]["post"]
+    assert "requestBody" not in again
+    for operation, failures in [
+        (submit, {"400", "401", "403", "404", "408", "409", "413", "422", "501", "503"}),
+        (again, {"401", "403", "404", "409", "413", "422", "501", "503"}),
+    ]:
+        responses = operation["responses"]
+        assert set(responses) == {"201", "default", *failures}
+        for status in failures:
+            assert responses[status]["content"] == {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        assert "Location" in responses["201"]["headers"]
+        assert responses["201"]["content"]["application/json"]["schema"]["$ref"].endswith("/Submitted")
+    assert contract["components"]["schemas"]["Problem"]["properties"]["errors"]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +178,28 @@ async def test_pages_of_named_origins_may_read(http: httpx.AsyncClient, origin: 
     response = await http.options("/healthz", headers=asked)
     assert response.headers.get("access-control-allow-origin") == expected
     assert response.is_success == allowed
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("https://app.example", True), ("https://evil.example", False)])
+async def test_pages_of_named_origins_may_submit(http: httpx.AsyncClient, origin: str, allowed: bool) -> None:
+    """JSON with a token, and read where the job is; a page of another origin is stopped before it sends any."""
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    response = await http.options("/api/jobs", headers=asked)
+    assert response.is_success == allowed
+    if allowed:
+        assert response.headers["access-control-allow-origin"] == origin
+        assert "POST" in response.headers["access-control-allow-methods"]
+        headers = response.headers["access-control-allow-headers"].lower()
+        assert {"authorization", "content-type"} <= set(headers.split(", "))
+    refused = await http.post("/api/jobs", headers={"Origin": origin}, json={})
+    assert refused.status_code == 401
+    exposed = refused.headers.get("access-control-expose-headers") if allowed else None
+    assert exposed == ("Location, Retry-After" if allowed else None)
+    assert refused.headers.get("access-control-allow-origin") == (origin if allowed else None)
 
 
 @pytest.mark.parametrize("written", ["https://App.Example:443/", "https://app.example", "*"])

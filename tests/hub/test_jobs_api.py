@@ -11,6 +11,7 @@ from milepost_hub.errors import HubError, JobSilent, UpstreamDown
 from milepost_hub.token import issue
 
 from tests.hub.live_hub import LiveHub, Source, live_hub
+from tests.hub.memory_desk import MemoryDesk
 from tests.hub.memory_log import MemoryLog
 from tests.hub.signers import SECRET
 
@@ -194,7 +195,9 @@ async def test_what_is_no_cursor_is_a_bad_request(path: str) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=many"])
 async def test_a_limit_out_of_range_is_refused(query: str) -> None:
     async with api() as (http, _, _hub):
-        assert (await http.get(f"/api/jobs?{query}")).status_code == 422
+        refused = await http.get(f"/api/jobs?{query}")
+        assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
+        assert [reason["loc"] for reason in refused.json()["errors"]] == [["query", "limit"]]
 
 
 # -- cancelling -------------------------------------------------------------------------------------------------------
@@ -280,3 +283,62 @@ async def test_cancelling_needs_a_token_for_it(token: str, status: int) -> None:
         hub.source.answer = b'{"ok":true}'
         assert (await http.delete("/api/jobs/7")).status_code == status
         assert len(hub.source.asked) == (status == 202)
+
+
+async def test_a_job_that_was_submitted_here_is_cancelled_here() -> None:
+    """Also one that waits, and has no event yet; its program is not asked."""
+    async with api(CANCELLER) as (http, log, hub):
+        hub.source.answer = b'{"ok":true}'
+        desk = MemoryDesk()
+        hub.employ(desk)
+        waiting, running = [await desk.submit("acme", "import", {"rows": 1}, None) for _ in range(2)]
+        log.store("acme", running, {"status": "running"})
+        for job in (waiting, running):
+            response = await http.delete(f"/api/jobs/{job}")
+            assert (response.status_code, response.json()["status"]) == (202, "cancelling")
+            assert response.headers["cache-control"] == "no-store"
+        assert desk.cancelled == [("acme", waiting), ("acme", running)]
+        assert hub.source.asked == []
+        assert b'milepost_hub_cancels_total{outcome="accepted"} 2.0' in hub.metrics.exposition()
+
+
+async def test_a_submitted_job_that_has_ended_is_not_cancelled() -> None:
+    """Whatever the log has heard of it so far."""
+    async with api(CANCELLER) as (http, log, hub):
+        desk = MemoryDesk()
+        hub.employ(desk)
+        job = await desk.submit("acme", "import", {"rows": 1}, None)
+        desk.ended.add(("acme", job))
+        a_job(log, int(job))
+        response = await http.delete(f"/api/jobs/{job}")
+        assert (response.status_code, response.headers["content-type"]) == (409, PROBLEM)
+        assert response.json()["detail"] == f"job {job} has ended"
+        assert b'milepost_hub_cancels_total{outcome="ended"} 1.0' in hub.metrics.exposition()
+
+
+async def test_a_job_that_was_not_submitted_here_is_asked_itself() -> None:
+    """As if there were no desk; while the desk is away nobody knows which it is."""
+    async with api(CANCELLER) as (http, log, hub):
+        hub.source.answer = b'{"ok":true}'
+        desk = MemoryDesk()
+        hub.employ(desk)
+        await desk.submit("globex", "import", {"rows": 1}, None)  # their job 7 is not ours
+        a_job(log, 7)
+        a_job(log, 8, "completed")
+        for job, status in {"7": 202, "8": 409, "9": 404}.items():
+            assert (await http.delete(f"/api/jobs/{job}")).status_code == status
+        assert hub.source.asked == [("acme", "7", b'{"action":"cancel"}')]
+        assert desk.cancelled == []
+        desk.away = True
+        response = await http.delete("/api/jobs/7")
+        assert (response.status_code, int(response.headers["retry-after"]) > 0) == (503, True)
+        assert len(hub.source.asked) == 1
+
+
+async def test_a_token_for_other_jobs_does_not_reach_the_desk() -> None:
+    async with api(issue(SECRET, "acme", scopes=["cancel"], jobs=[8])) as (http, _, hub):
+        desk = MemoryDesk()
+        hub.employ(desk)
+        job = await desk.submit("acme", "import", {"rows": 1}, None)
+        assert (await http.delete(f"/api/jobs/{job}")).status_code == 403
+        assert desk.cancelled == []

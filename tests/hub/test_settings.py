@@ -29,6 +29,9 @@ DEFAULTS = {
     "max_subscriptions": 100,
     "max_messages_per_second": 20,
     "max_bad_messages": 10,
+    "submit_max_bytes": 68 * 1024,
+    "body_wait": 10,
+    "job_token_seconds": 3600,
     "ring_events": 1000,
     "ring_bytes": 256 * 1024,
     "rings_bytes": 64 * 1024 * 1024,
@@ -38,6 +41,7 @@ TUNED = {"flush_factor", "flush_rest", "flush_pause", "drain_seconds"}
 TIMES = [
     "ping_interval", "pong_timeout", "write_wait", "heartbeat_interval", "auth_wait", "token_notice", "flush_factor",
     "flush_rest", "flush_pause", "drain_seconds", "max_messages_per_second",
+    "body_wait", "job_token_seconds",
 ]  # fmt: skip
 
 
@@ -68,7 +72,8 @@ def test_every_setting_is_described() -> None:
         ("token_notice", -1), ("max_message_bytes", 127), ("queue_messages", 0), ("queue_bytes", 4095),
         ("unsent_bytes", -1), ("max_connections", 0), ("max_connections_per_tenant", 0), ("max_subscriptions", 0),
         ("max_messages_per_second", 0), ("max_bad_messages", 0), ("flush_factor", -1), ("flush_pause", -1),
-        ("flush_rest", -1),
+        ("flush_rest", -1), ("submit_max_bytes", 127), ("body_wait", 0), ("job_token_seconds", 0),
+        ("job_token_seconds", 366 * 86_400),
         ("flush_pause", 1.1), ("drain_seconds", -1), ("allow_origins", ["app.example"]),
         ("allow_origins", ["https://app.example/path"]),
         *((name, value) for name in TIMES for value in (math.inf, -math.inf, math.nan)),
