@@ -10,8 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,10 @@ from milepost.serve import GROUPS
 from tests.bridge.recording_sink import RecordingSink
 from tests.milepost.conftest import SECRET
 from tests.milepost.console import environment, milepost, running
+from tests.milepost.walls import CONF, PASSWORDS, passwords, user, walled_server
 from tests.waiting import eventually_async
 
 ROOT = Path(__file__).parents[2]
-CONF = ROOT / "docker" / "nats.conf"
-PASSWORDS = {"NATS_HUB_PASSWORD": '"hub"', "NATS_ACME_PASSWORD": '"acme"'}
 
 SERVICE_KEYS = {
     "build", "command", "depends_on", "environment", "healthcheck", "image", "ports", "restart",
@@ -185,37 +183,8 @@ def test_everything_that_is_copied_into_the_image_exists_and_is_let_in() -> None
 
 @pytest.fixture(scope="module")
 def walled() -> Iterator[NatsServer]:
-    """A real nats-server with that very configuration."""
-    before = dict(os.environ)
-    os.environ.update(PASSWORDS)
-    try:
-        with NatsServer(config=CONF) as server:
-            yield server
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-class Complaining:
-    """A user's connection, and what the server complained of."""
-
-    def __init__(self, client: Client, complaints: list[str]) -> None:
-        self.client = client
-        self.complaints = complaints
-
-
-@asynccontextmanager
-async def user(server: NatsServer, name: str) -> AsyncIterator[Complaining]:
-    complaints: list[str] = []
-
-    async def complain(error: Exception) -> None:
-        complaints.append(str(error))
-
-    client = await nats.connect(server.url, user=name, password=name, error_cb=complain)
-    try:
-        yield Complaining(client, complaints)
-    finally:
-        await client.close()
+    with walled_server() as server:
+        yield server
 
 
 async def test_a_tenant_s_events_reach_the_hub(walled: NatsServer) -> None:
@@ -308,40 +277,37 @@ async def test_the_hub_s_user_cannot_destroy_streams(walled: NatsServer) -> None
 
 def with_tenant(conf: str, name: str) -> str:
     """The configuration with one more tenant, made as the comment at its top says."""
-    start = conf.index("  ACME {")
-    block = conf[start : conf.rindex("}")]
-    more = block.replace("ACME", name.upper()).replace("acme", name)
-    lists = conf.replace("accounts: [ACME]", f"accounts: [ACME, {name.upper()}]")
-    control = next(line for line in conf.splitlines() if "{account: ACME" in line and "control" in line)
-    added = control.replace("ACME", name.upper()).replace("acme", name)
-    lists = lists.replace(control, f"{control}\n{added}")
-    end = lists.rindex("}")
-    return f"{lists[:end]}{more}{lists[end:]}"
+    start, end = conf.index("  ACME {"), conf.rindex("}")
+    lines: list[str] = []
+    for line in conf[:start].splitlines(keepends=True):
+        own = line.lstrip().startswith("{service") and "acme" in line
+        shared = line.replace("accounts: [ACME]", f"accounts: [ACME, {name.upper()}]")
+        lines += [line, renamed(line, name)] if own else [shared]
+    return "".join(lines) + conf[start:end] + renamed(conf[start:end], name) + conf[end:]
+
+
+def renamed(conf: str, name: str) -> str:
+    """Another tenant's name in ACME's place."""
+    return conf.replace("ACME", name.upper()).replace("acme", name)
 
 
 async def test_a_tenant_is_added_by_two_reloads_while_others_stay(tmp_path: Path) -> None:
     """One reload is not enough for nats-server 2.15.1: the new account's imports then lead nowhere."""
     conf = tmp_path / "nats.conf"
     conf.write_text(CONF.read_text())
-    before = dict(os.environ)
-    os.environ.update({**PASSWORDS, "NATS_GLOBEX_PASSWORD": '"globex"'})
-    try:
-        with NatsServer(config=conf) as server:
-            async with user(server, "acme") as acme, user(server, "hub") as hub:
-                heard = await hub.client.subscribe("tenant.>")
-                await hub.client.flush()
-                conf.write_text(with_tenant(conf.read_text(), "globex"))
-                for times in (1, 2):
-                    await reload(server, times)
-                async with user(server, "globex") as globex:
-                    await globex.client.publish("tenant.globex.job.1.progress", b"{}")
-                    assert (await heard.next_msg(timeout=5)).subject == "tenant.globex.job.1.progress"
-                await acme.client.publish("tenant.acme.job.1.progress", b"{}")
-                assert (await heard.next_msg(timeout=5)).subject == "tenant.acme.job.1.progress"
-                assert acme.client.stats["reconnects"] == hub.client.stats["reconnects"] == 0
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with passwords(NATS_GLOBEX_PASSWORD='"globex"'), NatsServer(config=conf) as server:
+        async with user(server, "acme") as acme, user(server, "hub") as hub:
+            heard = await hub.client.subscribe("tenant.>")
+            await hub.client.flush()
+            conf.write_text(with_tenant(conf.read_text(), "globex"))
+            for times in (1, 2):
+                await reload(server, times)
+            async with user(server, "globex") as globex:
+                await globex.client.publish("tenant.globex.job.1.progress", b"{}")
+                assert (await heard.next_msg(timeout=5)).subject == "tenant.globex.job.1.progress"
+            await acme.client.publish("tenant.acme.job.1.progress", b"{}")
+            assert (await heard.next_msg(timeout=5)).subject == "tenant.acme.job.1.progress"
+            assert acme.client.stats["reconnects"] == hub.client.stats["reconnects"] == 0
 
 
 async def reload(server: NatsServer, times: int) -> None:

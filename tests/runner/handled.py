@@ -57,7 +57,9 @@ def impatient(**settings: object) -> RunnerSettings:
 
 
 @contextlib.asynccontextmanager
-async def runner_on(url: str, tenant: str, *, registry: Registry = HANDLERS, **settings: object) -> AsyncIterator[JobRunner]:
+async def runner_on(
+    url: str, tenant: str, *, registry: Registry = HANDLERS, **settings: object
+) -> AsyncIterator[JobRunner]:
     async with JobRunner(url, tenant, registry=registry, settings=impatient(**settings)) as runner:
         yield runner
 
