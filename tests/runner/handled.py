@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -16,7 +17,7 @@ from milepost_reporter.jetstream.api import Api
 from milepost_runner import subject
 from milepost_runner.jobs import Jobs
 from milepost_runner.progress import Progress
-from milepost_runner.record import JobRecord
+from milepost_runner.record import ENDS, JobRecord
 from milepost_runner.records import Records
 from milepost_runner.registry import Registry
 from milepost_runner.runner import JobRunner
@@ -45,6 +46,18 @@ def build(payload: Build, progress: Progress, cancel: CancelToken) -> int:
 @HANDLERS.job("anything")
 def anything(payload: Any, progress: Progress, cancel: CancelToken) -> Any:  # noqa: ANN401 - any JSON
     return payload
+
+
+@HANDLERS.job("only-rows")
+def only_rows(payload: Build, progress: Progress, cancel: CancelToken) -> int:
+    return payload.rows
+
+
+@HANDLERS.job("waits")
+async def waits(payload: Any, progress: Progress, cancel: CancelToken) -> None:  # noqa: ANN401 - any JSON
+    """Runs until it is told to stop."""
+    await cancel
+    cancel.raise_if_requested()
 
 
 def own_tenant() -> str:
@@ -83,6 +96,15 @@ async def log_of(api: Api, tenant: str, job: str) -> list[dict[str, Any]]:
     """A job's events, in order."""
     page = await api.direct_get(LOG, seq=1, next_by_subj=f"tenant.{tenant}.job.{job}.>", batch=100)
     return [json.loads(message.payload) for message in page.messages]
+
+
+async def told_of(api: Api, tenant: str, job: str) -> list[str]:
+    """The statuses that a job went through by its log, once that has its end: the record has it a little earlier."""
+    async with asyncio.timeout(20):
+        while True:
+            told = [event["status"] for event in await log_of(api, tenant, job) if "status" in event]
+            if ENDS & {*told}:
+                return told
 
 
 async def queued_of(api: Api, tenant: str) -> list[str]:

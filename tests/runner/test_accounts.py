@@ -5,6 +5,8 @@ All on a real nats-server with docker/nats.conf: what is refused there is refuse
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -16,20 +18,27 @@ from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import ensure as ensure_log
 from milepost_reporter.jetstream.api import Api
 from milepost_runner import subject
+from milepost_runner.errors import BadPayload
+from milepost_runner.handler import DEFAULT_QUEUE
 from milepost_runner.jobs import Jobs
+from milepost_runner.registry import Registry
+from milepost_runner.runner import JobRunner
+from milepost_runner.settings import WorkerSettings
 from milepost_runner.streams import ensure_consumer
-from milepost_runner.subject import HANDLERS, JOBS, WORK, QueueName, bucket_stream
+from milepost_runner.subject import JOBS, WORK, QueueName, bucket_stream
+from milepost_runner.worker import Worker
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from pydantic import SecretStr
 
 from milepost.nats_server import NatsServer
 from tests.bridge.live_api import live_api
 from tests.milepost.walls import Complaining, user, walled_server
-from tests.runner.handled import HANDLERS as REGISTRY
-from tests.runner.handled import impatient, log_of
+from tests.runner.handled import HANDLERS, impatient, log_of, told_of
 from tests.waiting import eventually_async
 
 PULL = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}"
+CATALOG = bucket_stream(subject.HANDLERS)
 GET = f"$JS.API.DIRECT.GET.{bucket_stream(JOBS)}"
 
 
@@ -44,7 +53,7 @@ async def deployed(walled: NatsServer) -> AsyncIterator[tuple[Jobs, Api]]:
     """What submits, as the hub's user, with streams, a log, and another tenant's queue."""
     async with live_api(walled.url, user="hub", password="hub") as api:
         await ensure_log(api, BridgeSettings())
-        async with Jobs(walled.url, impatient(user="hub", password="hub"), registry=REGISTRY) as jobs:
+        async with Jobs(walled.url, impatient(user="hub", password="hub"), registry=HANDLERS) as jobs:
             await jobs.ready()
             for tenant in ("acme", "beta"):
                 await ensure_consumer(api, impatient(), QueueName(tenant, "default"))
@@ -98,7 +107,7 @@ async def test_its_worker_takes_claims_keeps_and_ends_its_own_job(walled: NatsSe
         assert json.loads((await acme.client.request(record, b"three", headers=after)).data)["seq"] > revision
         assert (await acme.client.request(delivery.reply, b"+WPI")).data == b""
         told = await acme.client.request(subject.handler("build", "acme"), b"{}")
-        assert json.loads(told.data)["stream"] == bucket_stream(HANDLERS)
+        assert json.loads(told.data)["stream"] == CATALOG
         assert (await acme.client.request(delivery.reply, b"+ACK")).data == b""
         assert subject.work("acme", "default", job) not in await subjects_of(api, WORK)
         assert acme.complaints == []
@@ -118,7 +127,7 @@ async def test_it_reaches_nothing_of_another_tenants(walled: NatsServer) -> None
     """Neither its queue, nor its deliveries, its records, its handlers, or those of everybody."""
     async with deployed(walled) as (jobs, api), user(walled, "acme") as acme:
         job = (await jobs.submissions.submit("beta", "anything", "secret")).job
-        before = [await messages(api, stream) for stream in (WORK, bucket_stream(JOBS), bucket_stream(HANDLERS))]
+        before = [await messages(api, stream) for stream in (WORK, bucket_stream(JOBS), CATALOG)]
         await forbidden(
             acme,
             [
@@ -133,7 +142,7 @@ async def test_it_reaches_nothing_of_another_tenants(walled: NatsServer) -> None
                 subject.handler("build", None),
             ],
         )
-        after = [await messages(api, stream) for stream in (WORK, bucket_stream(JOBS), bucket_stream(HANDLERS))]
+        after = [await messages(api, stream) for stream in (WORK, bucket_stream(JOBS), CATALOG)]
         assert before == after
 
 
@@ -194,21 +203,21 @@ async def test_no_answer_is_sent_where_it_may_not_publish(walled: NatsServer) ->
         async with user(walled, "hub") as hub:
             await hub.client.flush()
         assert await subjects_of(api, WORK) >= {f"tenant.beta.work.default.{kept}", f"tenant.acme.work.default.{mine}"}
-        for stream in (WORK, bucket_stream(JOBS), bucket_stream(HANDLERS)):
+        for stream in (WORK, bucket_stream(JOBS), CATALOG):
             assert not [place for place in await subjects_of(api, stream) if "evil" in place or ".beta.1" in place]
-        assert "$KV.MILEPOST_HANDLERS.all.build" not in await subjects_of(api, bucket_stream(HANDLERS))
+        assert "$KV.MILEPOST_HANDLERS.all.build" not in await subjects_of(api, CATALOG)
         assert await log_of(api, "beta", "1") == []
         names = (await api.request(f"$JS.API.CONSUMER.NAMES.{WORK}"))["consumers"]
         assert {"acme@default", "beta@default"} <= set(names)
 
 
 async def test_without_the_wall_it_would(walled: NatsServer) -> None:
-    """The same question put from within the hub's own account: so the test above would notice."""
-    async with deployed(walled) as (jobs, api), user(walled, "hub") as hub:
-        await jobs.submissions.submit("acme", "anything")
-        await hub.client.publish(f"{PULL}.acme@default", b'{"batch":1}', reply="tenant.beta.work.default.evil")
-        await hub.client.flush()
-        assert "tenant.beta.work.default.evil" in await subjects_of(api, WORK)
+    """Published from within the hub's own account, an answer is stored as work: so the test above would notice."""
+    async with deployed(walled) as (_, api), user(walled, "hub") as hub:
+        await hub.client.publish(subject.record("acme", "1"), b"{}", reply="tenant.beta.work.default.evil")
+        async with asyncio.timeout(10):
+            while "tenant.beta.work.default.evil" not in await subjects_of(api, WORK):
+                await api.round_trip()
 
 
 @pytest.mark.parametrize("header", [{"Nats-Rollup": "all"}, {"Nats-Rollup": "sub"}, {"Nats-TTL": "1s"}], ids=str)
@@ -221,7 +230,7 @@ async def test_no_header_wipes_what_is_stored(walled: NatsServer, header: dict[s
             assert "error" in answer
         for stream, place in (
             (bucket_stream(JOBS), subject.record("beta", "kept")),
-            (bucket_stream(HANDLERS), subject.handler("kept", "beta")),
+            (CATALOG, subject.handler("kept", "beta")),
         ):
             assert await api.last(stream, place) is not None
 
@@ -255,3 +264,44 @@ async def test_the_hub_s_user_may_do_all_of_that(walled: NatsServer) -> None:
             assert (await jobs.submissions.cancel(tenant, job)).status == "cancelled"
             assert [event["status"] for event in await log_of(api, tenant, job)] == ["queued", "cancelled"]
         assert hub.complaints == []
+
+
+@asynccontextmanager
+async def working(walled: NatsServer) -> AsyncIterator[Worker]:
+    """Acme's own worker, with acme's own user, on the one queue that it may ask."""
+    handlers = Registry()
+    for handler in HANDLERS:
+        if handler.queue == DEFAULT_QUEUE:
+            handlers.add(handler)
+    settings = WorkerSettings(user="acme", password=SecretStr("acme"), drain=1)
+    async with Worker(walled.url, settings, registry=handlers, tenant="acme") as worker:
+        await worker.ready()
+        yield worker
+
+
+async def test_a_worker_with_the_tenant_s_user_runs_a_job_to_its_end(walled: NatsServer) -> None:
+    """Submitted at the hub's side, by a handler that only the tenant's worker has told of."""
+    async with deployed(walled) as (_, api), working(walled):
+        settings = impatient(user="hub", password="hub")
+        async with JobRunner(walled.url, "acme", registry=Registry(), settings=settings) as runner:
+            job = await runner.submit("anything", {"rows": [1, "é"]})
+            ended = await runner.store.wait(job)
+            assert (ended.status, ended.run, ended.result) == ("completed", 1, {"rows": [1, "é"]})
+            assert await told_of(api, "acme", job) == ["queued", "running", "completed"]
+            with pytest.raises(BadPayload) as refused:
+                await runner.submit("only-rows", {"rows": 0})
+            assert refused.value.reasons[0]["loc"] == ["rows"]
+
+
+async def test_a_worker_with_the_tenant_s_user_hears_that_a_job_is_to_stop(walled: NatsServer) -> None:
+    """By the request on `.control`, across the wall."""
+    async with deployed(walled) as (jobs, api), working(walled):
+        job = (await jobs.submissions.submit("acme", "waits")).job
+        async with contextlib.aclosing(jobs.store("acme").watch(job)) as changes:
+            async for now in changes:
+                if now.status == "running":
+                    break
+        assert (await jobs.submissions.cancel("acme", job, "enough")).status == "cancelling"
+        assert (await jobs.store("acme").wait(job)).status == "cancelled"
+        told = await told_of(api, "acme", job)
+        assert (told[:2], told[-1], told.count("cancelled")) == (["queued", "running"], "cancelled", 1)
