@@ -23,8 +23,8 @@ _START: Final = (
 _FULL: Final = 0.005
 """Seconds until another try when the server has more requests than it reads."""
 
-_GOODBYE: Final = 30.0
-"""Seconds for the server to end: it first ends all jobs."""
+_GOODBYE: Final = 5.0
+"""Seconds for the server to end; it may be held up by a module that it loads."""
 
 
 class Forked:

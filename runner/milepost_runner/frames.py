@@ -6,7 +6,7 @@ import struct
 from typing import Final, NamedTuple
 
 ORDER: Final = b"o"
-"""To the job, first of all: a JSON object that says what to run."""
+"""To the job, first of all: what to run, pickled."""
 
 CANCEL: Final = b"c"
 """To the job: it is to stop; the reason as JSON."""

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import json
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import psutil
 from milepost_reporter import process
@@ -46,6 +47,15 @@ _SAMPLE: Final = 0.02
 """Seconds between looks at running nodes' counters, at least."""
 
 
+class Order(NamedTuple):
+    """What to run: a handler's name, its payload, and whom its progress speaks for."""
+
+    handler: str
+    payload: Any
+    settings: Settings | None
+    max_result: int
+
+
 def run(pipe: socket.socket) -> NoReturn:
     """Do what the pipe orders, in a process that was just forked, and end it."""
     code = 1
@@ -66,10 +76,10 @@ def _run(pipe: socket.socket) -> int:
     first = next(told, None)
     if first is None:  # the job was called off meanwhile
         return TIDY
-    order = json.loads(first.body)
+    order = pickle.loads(first.body)  # noqa: S301 - the worker's own words
     cancel = CancelToken()
     threading.Thread(target=_listen, args=(told, cancel), name="milepost-worker", daemon=True).start()
-    progress = PipeProgress.over(pipe, order["settings"])
+    progress = PipeProgress.over(pipe, order.settings)
     outcome = _outcome(order, progress, cancel)
     if os.getpid() != pid:  # the handler has forked, and its child came back from it
         return 0
@@ -95,11 +105,11 @@ def _stand_alone() -> None:
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a module put in its place may not
 
 
-def _outcome(order: dict[str, Any], progress: Progress, cancel: CancelToken) -> Outcome:
-    handler = REGISTRY.get(order["handler"])
+def _outcome(order: Order, progress: Progress, cancel: CancelToken) -> Outcome:
+    handler = REGISTRY.get(order.handler)
     if handler is None:
-        return failed(f"the job's process has no handler named {order['handler']}: its modules do not register one")
-    return Call(handler, order["payload"], progress, cancel, order["maxResult"]).here()
+        return failed(f"the job's process has no handler named {order.handler}: its modules do not register one")
+    return Call(handler, order.payload, progress, cancel, order.max_result).here()
 
 
 def _written(outcome: Outcome) -> bytes:
@@ -146,9 +156,9 @@ class PipeProgress(Progress):
     _pid: int
 
     @classmethod
-    def over(cls, pipe: socket.socket, settings: dict[str, Any] | None) -> PipeProgress:
+    def over(cls, pipe: socket.socket, settings: Settings | None) -> PipeProgress:
         """A progress with the worker's settings; one that does nothing without."""
-        progress = cls.from_settings(None if settings is None else Settings(**settings), owner=False)
+        progress = cls.from_settings(settings, owner=False)
         progress._pipe = pipe
         progress._pid = os.getpid()
         return progress

@@ -43,8 +43,13 @@ class Pending(ABC):
         """Make it end; False when it goes on all the same and is written off."""
         if not self._told.done():
             await self.force()
+        if not self._told.done():
             await asyncio.wait({self._told}, timeout=self.grace)
+            self.write_off()
+        return not self.written_off
+
+    def write_off(self) -> None:
+        """Whatever it comes to, if it is not known by now, counts for nothing."""
         if not self._told.done():
             self.written_off = True
             self.tell(given_up(self._cancel, "it went on when it was made to end, and was written off"))
-        return not self.written_off

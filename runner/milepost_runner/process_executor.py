@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import pickle
 import socket
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, Final
 
 from milepost_reporter.cancel import CancelToken
@@ -20,7 +20,7 @@ from milepost_runner.executor import Outcome
 from milepost_runner.fork_client import ForkClient, Forked
 from milepost_runner.frames import FrameReader
 from milepost_runner.handler import Handler
-from milepost_runner.job_process import read_outcome
+from milepost_runner.job_process import Order, read_outcome
 from milepost_runner.pending import Pending
 from milepost_runner.progress import Progress
 
@@ -60,6 +60,7 @@ class ProcessExecution(Pending, asyncio.Protocol):
         if not self._forked.pid.done():
             # The modules are still being loaded. A process that finds its pipe broken ends by itself.
             self._hang_up()
+            self.write_off()
         elif (pid := self._forked.pid.result()) is not None and not self._forked.ended.done():
             await asyncio.to_thread(end_tree, pid)
 
@@ -155,14 +156,7 @@ class ProcessExecutor:
         if self._closed:
             raise RuntimeError("the executor is closed")
         server = await self._living()
-        order = json.dumps(
-            {
-                "handler": handler.name,
-                "payload": payload,
-                "settings": None if progress.settings is None else asdict(progress.settings),
-                "maxResult": self._max_result,
-            }
-        ).encode()
+        order = pickle.dumps(Order(handler.name, payload, progress.settings, self._max_result))
         execution = ProcessExecution(progress, cancel, self._over)
         ours, theirs = socket.socketpair()
         with theirs:

@@ -56,4 +56,6 @@ class Progress(Reporter):
             self._forwarded.pop(key, None)
         elif key is not None:
             self._forwarded[key] = fields
+        else:
+            self._said = (fields.get("fraction"), fields.get("message"))
         self.progress(key, fields, last=last)
