@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Final
+
+_logger: Final = logging.getLogger("milepost_reporter")
 
 
 class Cancelled(BaseException):
@@ -46,7 +49,7 @@ class CancelToken:
             self._asked.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            _call(callback)
         return True
 
     def raise_if_requested(self) -> None:
@@ -61,13 +64,13 @@ class CancelToken:
     def on_request(self, callback: Callable[[], object]) -> None:
         """Call back once, in the requester's thread, when stopping is asked for; at once when it was.
 
-        `callback` must not raise.
+        The requester waits for `callback`. What it raises is logged, and holds up nobody.
         """
         with self._lock:
             if not self._asked.is_set():
                 self._callbacks.append(callback)
                 return
-        callback()
+        _call(callback)
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
@@ -86,3 +89,10 @@ class CancelToken:
         finally:
             with self._lock, contextlib.suppress(ValueError):
                 self._callbacks.remove(tell)
+
+
+def _call(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except (Exception, Cancelled):  # one that stops its own thread by the token is no reason to stop the requester's
+        _logger.exception("a callback on being told to stop has failed")

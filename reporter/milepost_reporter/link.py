@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from milepost_reporter import subject
 from milepost_reporter.jetstream import header
 from milepost_reporter.lane import Lane
 from milepost_reporter.loop import DaemonLoop
@@ -64,6 +65,10 @@ class Link:
         self._sample = sample
         self._lane = Lane(settings, reporter, outbox, owner=owner, begun=begun, complain=self._complain)
         self._inbox = b""
+        self._control = subject.control(settings.tenant, settings.job)
+        # What answers requests to the job; None while it has not asked to hear of them.
+        self._answer: Callable[[bytes], bytes] | None = None
+        self._listens = False
         self.connected = False
         self.connections = 0
         self._loop: DaemonLoop | None = None
@@ -124,6 +129,11 @@ class Link:
             with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
                 loop.call_soon_threadsafe(news.set)
 
+    def listen(self, answer: Callable[[bytes], bytes]) -> None:
+        """Subscribe to the job's requests, over every connection from now on; `answer` is called on the thread."""
+        self._answer = answer
+        self.wake()
+
     def close(self, timeout: float | None = None) -> None:
         """Send what is left, within the settings' bounds, and end the thread. Returns at the latest then."""
         if timeout is not None:
@@ -149,13 +159,10 @@ class Link:
             loop.close()
 
     async def _live(self) -> None:
-        # Importing nats takes a tenth of a second: in this thread, the job does not wait for it.
-        from milepost_reporter.jetstream.client import WireClient
-
         self._news = asyncio.Event()
         self._lost_at = time.monotonic()
         while not self._over():
-            client = WireClient(self._on_message, tls=self._settings.tls, most_pending=math.inf)
+            client = self._new_client()
             try:
                 if await self._connect(client):
                     await self._talk(client)
@@ -165,6 +172,15 @@ class Link:
                 await self._pause(self._settings.reconnect_wait)
             finally:
                 self._leave(client)
+
+    def _new_client(self) -> "WireClient":
+        # Importing nats takes a tenth of a second: in this thread, the job does not wait for it.
+        from milepost_reporter.jetstream.client import WireClient
+
+        client = WireClient(
+            lambda *message: self._on_message(client, *message), tls=self._settings.tls, most_pending=math.inf
+        )
+        return client
 
     async def _connect(self, client: "WireClient") -> bool:
         """Whether there is a connection; not after a failure or when it is time to end."""
@@ -197,6 +213,7 @@ class Link:
         try:
             while client.is_connected and not self._over():
                 self._woken = False
+                await self._open_control(client)
                 busy = self._sample() if lane.room else False
                 lane.pump(publish, time.monotonic())
                 if (behind := lane.wants_pong) and (barrier is None or barrier.done()):
@@ -212,6 +229,7 @@ class Link:
 
     async def _open_inbox(self, client: "WireClient") -> None:
         """One subscription for every answer of this connection, where there are answers."""
+        self._listens = False
         inbox = client.new_inbox()
         self._inbox = f"{inbox}.".encode()
         self._lane.connected(
@@ -220,14 +238,33 @@ class Link:
         if client.has_jetstream:
             await client.subscribe(f"{inbox}.*.*")
 
-    def _on_message(self, to: bytes, payload: bytes, headers: bytes | None, _reply: bytes | None) -> None:
+    async def _open_control(self, client: "WireClient") -> None:
+        """Hear requests to the job, when it wants to."""
+        if self._answer is not None and not self._listens:
+            self._listens = True
+            await client.subscribe(self._control)
+
+    def _on_message(
+        self, client: "WireClient", to: bytes, payload: bytes, headers: bytes | None, reply: bytes | None
+    ) -> None:
         """Something has come over one of the connections, of which only the present one's inbox is ours."""
-        if not to.startswith(self._inbox):
-            return
-        status = header.status(headers)
-        address = to[len(self._inbox) :].decode("ascii", "replace")
-        self._lane.answered(address, None if status is None else str(status), payload, time.monotonic())
+        if to.startswith(self._inbox):
+            status = header.status(headers)
+            address = to[len(self._inbox) :].decode("ascii", "replace")
+            self._lane.answered(address, None if status is None else str(status), payload, time.monotonic())
+        elif to == self._control.encode():
+            self._on_request(client, payload, reply)
         self._stir()
+
+    def _on_request(self, client: "WireClient", payload: bytes, reply: bytes | None) -> None:
+        """Somebody asks something of the job. What comes of it must not end the reading."""
+        assert self._answer is not None  # noqa: S101 - nothing was subscribed to before
+        try:
+            answer = self._answer(payload)
+            if reply is not None and _may_answer(to := reply.decode()):
+                client.send(to, answer, "", None)
+        except Exception as error:
+            self._complain("control", "a request to job %s is not answered: %r", self._settings.job, error)
 
     async def _take_leave(self, client: "WireClient") -> None:
         """Write the last record, wait for its acknowledgement, and close in good order; all of it bounded."""
@@ -354,6 +391,11 @@ def _publish(client: "WireClient", to: str, payload: bytes, headers: Mapping[str
     except ValueError:
         return False
     return True
+
+
+def _may_answer(to: str) -> bool:
+    """Whether an answer may go there: the requester names the place, and a job may publish where it may not."""
+    return subject.parse(to) is None and not to.startswith("$")
 
 
 async def _call_off(attempt: "asyncio.Future[None]") -> None:

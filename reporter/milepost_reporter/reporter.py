@@ -16,7 +16,8 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from milepost_reporter import process
+from milepost_reporter import control, process
+from milepost_reporter.cancel import CancelToken
 from milepost_reporter.ending import Ending
 from milepost_reporter.event import ARTIFACT, JOB, LOG, PLAN, RESULT
 from milepost_reporter.link import Link
@@ -121,6 +122,8 @@ class Reporter:
         self._said: tuple[float | None, str | None] = (None, None)
         self._sender: Sender | None = None
         self._unstartable = False
+        self._cancellation: CancelToken | None = None
+        self._told_cancelling = False
         settings = self._settings
         self._outbox = Outbox(
             interval=settings.interval if settings else 0,
@@ -169,6 +172,16 @@ class Reporter:
             connected=sender.connected if sender else False,
             connections=sender.connections if sender else 0,
         )
+
+    @property
+    def cancellation(self) -> CancelToken:
+        """Says whether the job is to stop.
+
+        From its first use on this reporter hears requests over NATS, when it speaks for the job: not in child
+        processes, whose token nobody but themselves requests.
+        """
+        token = self._cancellation
+        return self._new_cancellation() if token is None else token
 
     # What the job says
 
@@ -470,6 +483,49 @@ class Reporter:
             self.refuse("node", error)
             return None
 
+    def _new_cancellation(self) -> CancelToken:
+        with self._lock:
+            token = self._cancellation
+            if token is None:
+                token = self._cancellation = CancelToken()
+                token.on_request(lambda: self.harmless("cancellation", self._tell_cancelling))
+                if self._is_heard:
+                    self._start()
+                    self._listen()
+            return token
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether this reporter may still say something about the job itself."""
+        return self._owner and not (self._ended or self._closed)
+
+    def _listen(self) -> None:
+        if self._sender is not None and self._cancellation is not None and self._owner:
+            self._sender.listen(self._asked)
+
+    def _asked(self, payload: bytes) -> bytes:
+        """Answer a request to the job, on the sender's thread."""
+        try:
+            control.read_action(payload)
+        except control.BadRequest as error:
+            self._refused += 1
+            self._warn("control", "a request to job %s is refused: %s", self.job, error)
+            return control.refusal(str(error))
+        with self._lock:
+            if not self._is_heard:
+                return control.refusal(f"run {self.run} has ended")
+            # Ahead of the token: the job may stop as soon as it knows, and nothing comes after its end.
+            self._tell_cancelling()
+        self.cancellation.request()
+        return control.ACCEPTED
+
+    def _tell_cancelling(self) -> None:
+        """Report, once, that the job was told to stop."""
+        with self._lock:
+            if self._is_heard and not self._told_cancelling:
+                self._told_cancelling = True
+                self._put(JOB, self._job_event("cancelling"))
+
     def _wake(self) -> None:
         sender = self._sender or self._start()
         if sender is not None:
@@ -483,6 +539,8 @@ class Reporter:
                 except RuntimeError as error:  # no more threads
                     self._unstartable = True
                     self._warn("start", "not reporting progress: %s", error)
+                else:
+                    self._listen()
             return self._sender
 
     def _new_sender(self) -> Sender:

@@ -1,5 +1,6 @@
 """What empties the outbox: the link to NATS, or the list of a recording reporter."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -38,6 +39,10 @@ class Sender(Protocol):
 
     def wake(self) -> None:
         """There is something to take."""
+        ...
+
+    def listen(self, answer: Callable[[bytes], bytes]) -> None:
+        """Give requests to the job to `answer` from now on, where there is anybody to make them. Does not wait."""
         ...
 
     def close(self, timeout: float | None = None) -> None:

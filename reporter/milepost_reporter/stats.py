@@ -24,7 +24,7 @@ class Stats:
     """For which there was no room, by kind."""
 
     refused: int
-    """Calls with values that cannot be sent."""
+    """Calls with values that cannot be sent, and requests to the job that ask for nothing it does."""
 
     late: int
     """Calls after the job's end or after `close()`."""

@@ -49,7 +49,10 @@ class Requests:
 
     def ask(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer as JSON; {} when nobody is there to give one."""
-        payload = json.dumps(body).encode() if body is not None else b""
+        return self.ask_raw(subject, json.dumps(body).encode() if body is not None else b"")
+
+    def ask_raw(self, subject: str, payload: bytes) -> dict[str, Any]:
+        """The same with any bytes."""
         self._socket.sendall(f"PUB {subject} _INBOX.test {len(payload)}\r\n".encode() + payload + b"\r\n")
         while line := self._stream.readline():
             words = line.split()

@@ -26,7 +26,10 @@ class Received(NamedTuple):
 
 
 class Subscriber:
-    """Receives `tenant.<tenant>.>` from when `with` is entered: events into `messages`."""
+    """Receives what jobs of `tenant` publish, from when `with` is entered: events into `messages`.
+
+    Requests to jobs it leaves alone: whoever asks is told that nobody listens, when nobody else does.
+    """
 
     def __init__(self, url: str, tenant: str, messages: list[Received] | None = None) -> None:
         self.messages: list[Received] = [] if messages is None else messages
@@ -35,7 +38,7 @@ class Subscriber:
         self.records: list[Received] = []
         self._pongs = 0
         self._url = urlsplit(url)
-        self._subject = f"tenant.{tenant}.>"
+        self._subjects = [f"tenant.{tenant}.job.*.{leaf}" for leaf in ("progress", "end.*", "state.*", "alive")]
         self._socket: socket.socket
         self._thread = threading.Thread(target=self._read, daemon=True)
 
@@ -46,7 +49,8 @@ class Subscriber:
         options: dict[str, object] = {"verbose": False, "headers": True}
         if self._url.username:
             options |= {"user": self._url.username, "pass": self._url.password}
-        self._socket.sendall(f"CONNECT {json.dumps(options)}\r\nSUB {self._subject} 1\r\nPING\r\n".encode())
+        wanted = "".join(f"SUB {subject} {number}\r\n" for number, subject in enumerate(self._subjects, 1))
+        self._socket.sendall(f"CONNECT {json.dumps(options)}\r\n{wanted}PING\r\n".encode())
         assert self._stream.readline() == b"PONG\r\n"
         self._socket.settimeout(None)
         self._thread.start()

@@ -97,3 +97,20 @@ def test_what_is_counted() -> None:
     assert (record.count, record.seq, record.run, record.owner, record.lease) == (3, 6, 2, True, 30)
     assert record.job.message is None
     assert json.loads(writing.summary[SUMMARY_HEADER])["run"] == 2
+
+
+def test_a_record_that_is_not_early_waits_for_the_end_or_two_seconds() -> None:
+    """Nothing goes ahead of the first event; after the first record all is as with others."""
+    book = Ledger("1", 2, owner=True, early=False)
+    assert not book.unopened
+    book.take(arrived(1, 1, status="running"), 10)
+    assert book.due(10) == 10 + APART
+    book.take(arrived(2, 2, message="m"), 11)
+    assert book.due(11) == 10 + APART
+    book.acknowledged(book.write(12, None).number)
+    book.take(arrived(3, 3, status="cancelling"), 12.5)
+    assert book.due(12.5) == 12.5
+    short = Ledger("1", 2, owner=True, early=False)
+    short.take(arrived(1, 1, status="running"), 10)
+    short.take(Arrived(Sent(2, "s", b'{"status":"completed"}', end=True), 2, kept=True), 10.1)
+    assert short.due(10.1) == 10.1
