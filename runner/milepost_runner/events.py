@@ -130,6 +130,7 @@ class RunSender:
         self._sample = sample
         self._interval = interval
         self._woken = False
+        self._closing = False
         self._alarm: asyncio.TimerHandle | None = None
         self._told: list[asyncio.Future[None]] = []
         self.connected = False
@@ -164,7 +165,10 @@ class RunSender:
         """Nothing to do: the worker listens for its runs."""
 
     def close(self, timeout: float | None = None) -> None:
-        """Nothing to do: what is left is sent as long as there is a worker."""
+        """There will be no more to send; what is left is, at once, and as long as there is a worker."""
+        self._closing = True
+        self._lane.hurry()
+        self.wake()
 
     def join(self) -> None:
         """Nothing to wait for."""
@@ -230,5 +234,6 @@ class RunSender:
             for future in told:
                 if not future.done():
                     future.set_result(None)
-        if self._lane.ended and self._lane.settled:
+        # One that is given back to the queue leaves without an end.
+        if (self._lane.ended or self._closing) and self._lane.settled:
             self.drop()
