@@ -1,4 +1,4 @@
-"""The command line: `milepost serve`, `token`, `watch`, `pub`, `doctor`, `demo`.
+"""The command line: `milepost serve`, `worker`, `submit`, `cancel`, `watch`, `pub`, `token`, `doctor`, `demo`.
 
 Each command is a function in a module of its name, imported only when it is called: `milepost pub` in a shell's loop
 must not wait for what `milepost serve` needs.
@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from milepost.errors import INTERRUPTED, CommandError
 
-COMMANDS: Final = ("serve", "token", "watch", "pub", "doctor", "demo")
+COMMANDS: Final = ("serve", "worker", "submit", "cancel", "watch", "pub", "token", "doctor", "demo")
 """In the order of the help."""
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 import ssl
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from milepost.errors import UsageError
 from milepost.options import Group, OptionNames
+
+if TYPE_CHECKING:
+    from milepost_reporter.jetstream.access import Access
+
+A = TypeVar("A", bound="Access")
 
 GROUP = Group("NATS")
 DEFAULT_URL = "nats://127.0.0.1:4222"
@@ -54,6 +59,21 @@ class NatsAccess(BaseModel):
         schemes = [url.partition("://")[0] for url in self.servers]
         return self.ca is not None or self.cert is not None or "tls" in schemes or "wss" in schemes
 
+    def given_to(self, settings: A) -> A:
+        """The settings of one of our connections with the credentials in them. UsageError when these cannot be used."""
+        from milepost_reporter.jetstream.access import servers
+
+        credentials = self.model_dump(exclude={"url"}, exclude_none=True)
+        try:
+            servers(self.url)
+            return type(settings)(**settings.model_dump(exclude_unset=True), **credentials)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            flag = f"--nats-{first['loc'][0]}: " if first["loc"] else ""
+            raise UsageError(flag + first["msg"].removeprefix("Value error, ")) from None
+        except ValueError as error:
+            raise UsageError(f"--nats (or NATS_URL): {error}") from error
+
     def credentials(self) -> dict[str, Any]:
         """What nats-py's `connect` is told about user and TLS. UsageError when a file cannot be used."""
         options: dict[str, Any] = {"user": self.user, "password": self.password, "token": self.token}
@@ -73,6 +93,10 @@ class NatsAccess(BaseModel):
         except (OSError, ssl.SSLError) as error:
             raise UsageError(f"--nats-ca, --nats-cert, --nats-key: cannot be used: {error}") from error
         return context
+
+
+FIELDS = frozenset(NatsAccess.model_fields) - {"url"}
+"""What settings of our own connections need no options for: they are told by NatsAccess, in other NATS tools' words."""
 
 
 def _existing(flag: str, path: Path) -> Path:

@@ -38,11 +38,15 @@ _SINGULAR: Final = {"allow_origins": "allow_origin"}
 
 
 class Group(NamedTuple):
-    """How a model's options are shown: their heading, a word before each flag, and what is left out."""
+    """How a model's options are shown: their heading, a word before each name, and what is left out.
+
+    `variables`: a word before each variable that the flag does without.
+    """
 
     panel: str
     prefix: str = ""
     without: frozenset[str] = frozenset()
+    variables: str = ""
 
 
 def expand(groups: dict[type[BaseModel], Group]) -> Callable[[Command], Command]:
@@ -72,18 +76,16 @@ def expand(groups: dict[type[BaseModel], Group]) -> Callable[[Command], Command]
 def names(model: type[BaseModel], group: Group) -> dict[str, Names]:
     """Each field's flag and environment variable."""
     return {
-        field: _names(field, info, group.prefix)
-        for field, info in model.model_fields.items()
-        if field not in group.without
+        field: _names(field, info, group) for field, info in model.model_fields.items() if field not in group.without
     }
 
 
-def _names(field: str, info: FieldInfo, prefix: str) -> Names:
+def _names(field: str, info: FieldInfo, group: Group) -> Names:
     for item in info.metadata:
         if isinstance(item, OptionNames):
             return item.names
-    word = prefix + _SINGULAR.get(field, field)
-    return Names("--" + word.replace("_", "-"), "MILEPOST_" + word.upper())
+    word = group.prefix + _SINGULAR.get(field, field)
+    return Names("--" + word.replace("_", "-"), "MILEPOST_" + (group.variables + word).upper())
 
 
 def _options(parameter: str, model: type[BaseModel], group: Group) -> Iterator[inspect.Parameter]:

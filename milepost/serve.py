@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 from milepost_bridge.settings import BridgeSettings
 from milepost_hub.settings import HubSettings
-from milepost_reporter.jetstream.access import servers
-from pydantic import BaseModel, ValidationError
+from milepost_runner.settings import RunnerSettings
+from pydantic import BaseModel
 
 from milepost import logs, nats_access
 from milepost.errors import CommandError, UsageError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from milepost_bridge.watchdog import Watchdog
     from milepost_hub.hub import Hub
 
+    from milepost.desk import Desk
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _COLLECTIONS: Final = (20_000, 20, 20)
@@ -41,8 +43,8 @@ GROUPS: Final[dict[type[BaseModel], Group]] = {
     HubSettings: Group("Hub"),
     Verification: Group("Tokens"),
     NatsAccess: nats_access.GROUP,
-    # how to reach NATS is told by NatsAccess, in the words of other NATS tools
-    BridgeSettings: Group("Bridge", prefix="bridge_", without=frozenset(NatsAccess.model_fields) - {"url"}),
+    BridgeSettings: Group("Bridge", prefix="bridge_", without=nats_access.FIELDS),
+    RunnerSettings: Group("Jobs", prefix="runner_", without=nats_access.FIELDS),
 }
 
 
@@ -53,6 +55,8 @@ class ServeSettings(NamedTuple):
     bridge: BridgeSettings
     nats: NatsAccess
     verification: Verification
+    runner: RunnerSettings | None = None
+    """Of the queue that submitted jobs go to; None: none are taken."""
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.AUTO
     pages: bool = True
@@ -73,6 +77,7 @@ def serve(
     verification: Verification,
     hub: HubSettings,
     bridge: BridgeSettings,
+    runner: RunnerSettings,
     embedded: Annotated[
         bool,
         typer.Option(
@@ -112,6 +117,15 @@ def serve(
             help="End the runs of jobs whose process died, in one of the workers.",
         ),
     ] = True,
+    jobs: Annotated[
+        bool,
+        typer.Option(
+            "--jobs/--no-jobs",
+            envvar="MILEPOST_JOBS",
+            help="Take jobs that are submitted, for `milepost worker` to run.",
+            rich_help_panel="Jobs",
+        ),
+    ] = True,
     pages: Annotated[
         bool,
         typer.Option(
@@ -142,8 +156,17 @@ def serve(
     with contextlib.ExitStack() as stack:
         if embedded:
             nats = stack.enter_context(_embedded(store_dir, embedded_port))
-        access = _with_access(bridge, nats)
-        settings = ServeSettings(hub, access, nats, verification, log_level, log_format, pages, watchdog)
+        settings = ServeSettings(
+            hub,
+            nats.given_to(bridge),
+            nats,
+            verification,
+            nats.given_to(runner) if jobs else None,
+            log_level,
+            log_format,
+            pages,
+            watchdog,
+        )
         listener = stack.enter_context(listen(hub.host, hub.port))
         announcement = _announcement(listener, nats, workers, pages=pages)
         if workers == 1:
@@ -152,20 +175,6 @@ def serve(
             from milepost.workers import Workers
 
             Workers(settings, listener, workers).run(ready=lambda: announce(announcement))
-
-
-def _with_access(bridge: BridgeSettings, nats: NatsAccess) -> BridgeSettings:
-    """The bridge's settings with the credentials in them. UsageError when these cannot be used."""
-    access = nats.model_dump(exclude={"url"}, exclude_none=True)
-    try:
-        servers(nats.url)
-        return BridgeSettings(**bridge.model_dump(exclude_unset=True), **access)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        flag = f"--nats-{first['loc'][0]}: " if first["loc"] else ""
-        raise UsageError(flag + first["msg"].removeprefix("Value error, ")) from None
-    except ValueError as error:
-        raise UsageError(f"--nats (or NATS_URL): {error}") from error
 
 
 @contextlib.contextmanager
@@ -225,12 +234,15 @@ def announce(lines: str) -> None:
 
 @contextlib.asynccontextmanager
 async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIterator[Hub]:
-    """A hub that serves on `listener`, the bridge that feeds it, and the watchdog; ended in reverse order."""
+    """A hub that serves on `listener`, what feeds it and takes its jobs, and the watchdog; ended in reverse order."""
     from milepost_bridge.bridge import Bridge
     from milepost_bridge.watchdog import Watchdog
     from milepost_client import PAGES
     from milepost_hub.hub import Hub
     from milepost_hub.token import Verifier
+    from milepost_runner.jobs import Jobs
+
+    from milepost.desk import Desk
 
     verification = settings.verification
     async with verification.key_source() as keys:
@@ -241,11 +253,14 @@ async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIte
             leeway=verification.jwt_leeway,
         )
         async with (
-            Hub(settings.hub, verifier, listener, PAGES if settings.pages else None) as hub,
+            Hub(settings.hub, verifier, listener, PAGES if settings.pages else None, verification.signer()) as hub,
             Bridge(settings.nats.url, hub, settings=settings.bridge) as bridge,
             contextlib.AsyncExitStack() as stack,
         ):
             _export(hub, bridge)
+            if settings.runner is not None:
+                jobs = await stack.enter_async_context(Jobs(settings.nats.url, settings.runner))
+                _employ(hub, Desk(jobs))
             if settings.watchdog:
                 _export_watchdog(hub, await stack.enter_async_context(Watchdog(settings.nats.url, settings.bridge)))
             yield hub
@@ -264,6 +279,12 @@ def _export(hub: Hub, bridge: Bridge) -> None:
     count("milepost_bridge_fills", "Times a job's log was read behind its live path.", None, lambda: bridge.fills)
     count("milepost_bridge_resets", "Times a job could not go on event by event.", None, lambda: bridge.resets)
     gauge("milepost_bridge_connections", "Connections to NATS since the start.", lambda: bridge.connections)
+
+
+def _employ(hub: Hub, desk: Desk) -> None:
+    hub.employ(desk)
+    # of several workers the lowest tells whether all of them can
+    hub.metrics.gauge("milepost_jobs_open", "Whether jobs can be taken.", lambda: desk.open, lowest=True)
 
 
 def _export_watchdog(hub: Hub, watchdog: Watchdog) -> None:

@@ -11,6 +11,7 @@ from milepost.errors import UsageError
 
 if TYPE_CHECKING:
     from milepost_hub.keys import KeySource
+    from milepost_hub.signer import Signer
 
 NO_KEY = (
     "no secret to sign or verify tokens with: set MILEPOST_JWT_SECRET to 32 random characters, as in\n"
@@ -56,3 +57,9 @@ class Verification(BaseModel):
             )
         except KeyConfigError as error:
             raise UsageError(f"the keys to verify tokens with: {error}") from error
+
+    def signer(self) -> Signer | None:
+        """What signs tokens for submitted jobs; None without a secret, for public keys sign nothing."""
+        from milepost_hub.signer import Signer
+
+        return Signer(self.jwt_secret) if self.jwt_secret else None
