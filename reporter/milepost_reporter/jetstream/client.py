@@ -61,6 +61,7 @@ class WireClient(SecureClient):
     ) -> None:
         super().__init__(tls=tls)
         self._most_pending = most_pending
+        self._writing = False
         self._ps = _MessageParser(self, on_message, caught_up)
 
     def send(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bool:
@@ -82,9 +83,24 @@ class WireClient(SecureClient):
             return False
         self._pending.append(command)
         self._pending_data_size += len(command)
-        if self._flush_queue is not None and self._flush_queue.empty():
-            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+        if not self._writing:
+            self._writing = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
         return True
+
+    def _write_pending(self) -> None:
+        """Write what this turn of the loop has queued in one go; nats-py's own flusher would do so some turns later."""
+        self._writing = False
+        if not self._pending or not self.is_connected or self._transport is None:
+            return
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and not writer.transport.is_closing() and not writer.transport.get_write_buffer_size():
+            pending, self._pending = self._pending, []
+            self._pending_data_size = 0
+            writer.transport.writelines(pending)
+        elif self._flush_queue is not None and self._flush_queue.empty():
+            # the server is slow to read: the flusher waits for it
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
     async def _process_op_err(self, e: Exception) -> None:
         # What is not written yet is lost with the connection. nats-py would still write it on closing, where uvloop
