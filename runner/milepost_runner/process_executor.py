@@ -155,15 +155,15 @@ class ProcessExecutor:
         """Begin a process."""
         if self._closed:
             raise RuntimeError("the executor is closed")
-        server = await self._living()
-        order = pickle.dumps(Order(handler.name, payload, progress.settings, self._max_result))
         execution = ProcessExecution(progress, cancel, self._over)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            await asyncio.get_running_loop().create_unix_connection(lambda: execution, sock=ours)
-            forked = await server.fork(theirs)
-        self._running.add(execution)
-        execution.begin(forked, order)
+        order = Order(handler.name, payload, progress.settings, self._max_result)
+        try:
+            forked = await self._fork(execution)
+        except OSError as error:
+            execution.tell(failed(f"no process could be started for it: {error}"))
+        else:
+            self._running.add(execution)
+            execution.begin(forked, pickle.dumps(order))
         return execution
 
     async def close(self) -> None:
@@ -172,6 +172,13 @@ class ProcessExecutor:
         await asyncio.gather(*(execution.kill() for execution in self._running))
         if self._server is not None:
             await self._server.close()
+
+    async def _fork(self, execution: ProcessExecution) -> Forked:
+        server = await self._living()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await asyncio.get_running_loop().create_unix_connection(lambda: execution, sock=ours)
+            return await server.fork(theirs)
 
     def _over(self, execution: Pending) -> None:
         self._running.discard(execution)

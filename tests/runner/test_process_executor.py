@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import secrets
 import signal
 import subprocess
@@ -153,6 +154,25 @@ def test_a_handler_of_the_programs_own_file_is_refused() -> None:
     function.__module__ = "__main__"
     with pytest.raises(ValueError, match="__main__"):
         executor.check(Handler("x_script", function))
+
+
+async def test_a_job_for_which_the_system_has_no_room_fails_and_the_next_does_not(executor: ProcessExecutor) -> None:
+    await ran(executor, "x_echo")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        execution = await executor.start(handler("x_echo"), None, RecordingProgress(), CancelToken())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "no process could be started" in message(await execution.outcome())
+    assert await execution.kill()
+    assert (await ran(executor, "x_echo")).status == COMPLETED
+
+
+def test_a_system_without_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(ValueError, match=r"needs fork\(\)"):
+        ProcessExecutor(MODULES)
 
 
 async def test_a_handler_that_forks_and_returns_twice_has_one_outcome(executor: ProcessExecutor) -> None:
