@@ -20,7 +20,7 @@ from milepost_hub.errors import CursorGone
 from milepost_hub.event import Event
 from milepost_hub.job_log import Gap
 from milepost_reporter import subject as subjects
-from milepost_reporter.event import JOB, PROGRESS
+from milepost_reporter.event import JOB, PROGRESS, QUEUED
 from milepost_reporter.event import Event as Reported
 from milepost_reporter.jetstream.api import Api, Batch, Stored
 from milepost_reporter.jetstream.complaints import Complaints
@@ -62,9 +62,9 @@ class Loaded(NamedTuple):
     known: bool
 
     def stalled(self, now: datetime, after: float) -> bool:
-        """Whether nothing has been heard for too long of a job that nobody watches over."""
+        """Whether nothing has been heard for too long of a job that nobody watches over; one that waits has nothing to say."""
         heard = self.state.last_event_at
-        if not self.known or self.leased or self.state.ended or heard is None:
+        if not self.known or self.leased or self.state.ended or self.state.status == QUEUED or heard is None:
             return False
         return (now - heard).total_seconds() >= after
 

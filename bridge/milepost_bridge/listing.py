@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
-from milepost_reporter.event import JOB, JOB_STATUSES, PROGRESS, BadEvent, Event, parse_event
+from milepost_reporter.event import JOB, JOB_STATUSES, PROGRESS, QUEUED, BadEvent, Event, parse_event
 from milepost_reporter.jetstream.api import Api, Stored
 from milepost_reporter.jetstream.errors import JetStreamError
 from milepost_reporter.jetstream.header import field
@@ -292,7 +292,7 @@ class _Found:
         summary = self.summary or JobState(self.job).summary()
         last = summary["lastEventAt"]
         heard = moment(self.tip.time) if self.tip.seq else datetime.fromisoformat(last) if last else now
-        is_open = summary["endedAt"] is None and not self.leased
+        is_open = summary["endedAt"] is None and summary["status"] != QUEUED and not self.leased
         stalled = is_open and (now - heard).total_seconds() >= stalled_after
         told = json.dumps({**summary, "stalled": stalled}, ensure_ascii=False, separators=(",", ":")).encode()
         return Listed(self.job, told, heard, is_open and not stalled, self._guessed)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from milepost_reporter.event import Event
+from milepost_reporter.event import QUEUED, Event
 from milepost_reporter.run import Verdict
 from milepost_reporter.state import JobState
 
@@ -165,7 +165,11 @@ class Summaries:
                 yield summary
 
     def _is_silent(self, known: _Job, now: float) -> bool:
-        return not (known.leased or known.state.ended) and now - known.changed_at >= self._stalled_after
+        state = known.state
+        return (
+            not (known.leased or state.ended or state.status == QUEUED)
+            and now - known.changed_at >= self._stalled_after
+        )
 
     def forget(self, tenant: str) -> None:
         """Drop a tenant whose summaries nobody wants any more."""

@@ -34,7 +34,10 @@ RESULT: Final = "result"
 
 KINDS: Final = frozenset({PROGRESS, JOB, LOG, ARTIFACT, PLAN, RESULT})
 NODE_STATUSES: Final = frozenset({"idle", "running", "completed", "failed", "cancelled"})
-JOB_STATUSES: Final = frozenset({"queued", "running", "cancelling", "completed", "failed", "cancelled"})
+QUEUED: Final = "queued"
+"""A job that nobody has begun to run."""
+
+JOB_STATUSES: Final = frozenset({QUEUED, "running", "cancelling", "completed", "failed", "cancelled"})
 ENDS: Final = frozenset({"completed", "failed", "cancelled"})
 """The terminal statuses, of a node and of a job alike."""
 

@@ -110,15 +110,16 @@ async def test_a_child_does_not_speak_for_its_job(nats_server: NatsServer) -> No
 
 
 async def test_a_silent_job_is_stalled_in_lists_and_snapshots(nats_server: NatsServer) -> None:
-    """A raw publisher's is; one that promised a lease, one that has ended and one that speaks again are not."""
+    """A raw publisher's is; one that promised a lease, has ended, waits, or speaks again is not."""
     async with (
         bridged(nats_server, RecordingSink(), stalled_after=0.2) as bridge,
         client_of(nats_server) as client,
     ):
-        jobs = {name: Publisher(client, "acme", name) for name in ("raw", "leased", "ended", "again")}
+        jobs = {name: Publisher(client, "acme", name) for name in ("raw", "leased", "ended", "waits", "again")}
         await jobs["raw"].progress()
         await jobs["leased"].progress({"Milepost-Lease": "30"})
         await jobs["ended"].put("progress", status="completed")
+        await jobs["waits"].put("progress", status="queued")
         await jobs["again"].progress()
 
         async def stalled() -> dict[str, bool]:
@@ -131,9 +132,9 @@ async def test_a_silent_job_is_stalled_in_lists_and_snapshots(nats_server: NatsS
         await jobs["again"].progress()
         snapshots = await stalled()
         assert snapshots["raw"] is True
-        assert (snapshots["leased"], snapshots["ended"]) == (False, False)
+        assert (snapshots["leased"], snapshots["ended"], snapshots["waits"]) == (False, False, False)
         told = {job["jobId"]: job["stalled"] for job in await listed(bridge)}
-        assert (told["raw"], told["leased"], told["ended"]) == (True, False, False)
+        assert (told["raw"], told["leased"], told["ended"], told["waits"]) == (True, False, False, False)
 
 
 async def test_a_listed_job_that_falls_silent_is_told_of(nats_server: NatsServer) -> None:

@@ -88,9 +88,10 @@ def test_late_events_change_nothing() -> None:
 
 
 def test_a_silent_job_is_told_to_be_stalled_once_and_recovers() -> None:
-    """A running job without an event for a while is stalled; one that has ended is not."""
+    """A running job without an event for a while is stalled; one that has ended is not, nor one that waits."""
     summaries = make(stalled_after=120)
     take(summaries, 0, kind="job", status="running")
+    take(summaries, 0, job="9", kind="job", status="queued")
     take(summaries, 0, job="8", kind="job", status="completed")
     assert list(summaries.stalled(119)) == []
     [stalled] = summaries.stalled(120)
