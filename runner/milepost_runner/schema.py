@@ -16,7 +16,7 @@ from referencing import Registry
 
 _REASONS: Final = 20
 _LONGEST: Final = 500
-_STEPS: Final = 200_000
+_STEPS: Final = 100_000
 """Keywords that are looked at; the largest payload against an ordinary model needs fewer."""
 
 _COSTLY: Final = {"pattern": str, "patternProperties": dict, "uniqueItems": bool}
