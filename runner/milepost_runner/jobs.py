@@ -85,7 +85,10 @@ class Jobs:
     def _listen(self, tenant: str, job: str, on_change: OnChange) -> Callable[[], None]:
         heard = RECORDS_HEARD + subject.record(tenant, job)
         self._listeners.setdefault(heard, set()).add(on_change)
-        self._api.hear(heard)
+        listening = self._api.hear(heard)
+        if listening is not None:
+            # What changes until then is told to nobody.
+            listening.add_done_callback(lambda _: on_change(None))
 
         def unlisten() -> None:
             listeners = self._listeners.get(heard, set())
