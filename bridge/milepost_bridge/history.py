@@ -62,7 +62,7 @@ class Loaded(NamedTuple):
     known: bool
 
     def stalled(self, now: datetime, after: float) -> bool:
-        """Whether nothing has been heard for too long of a job that nobody watches over; one that waits has nothing to say."""
+        """Whether a job that has begun, and that nobody watches over, has not been heard of for too long."""
         heard = self.state.last_event_at
         if not self.known or self.leased or self.state.ended or self.state.status == QUEUED or heard is None:
             return False

@@ -23,7 +23,7 @@ class Ending(NamedTuple):
         """How a `with` block ended that `error` left."""
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             return cls("completed")
-        return cls("cancelled") if isinstance(error, _STOPPED) else cls.failed(error)
+        return cls("cancelled") if _is_stop(error) else cls.failed(error)
 
     @classmethod
     def failed(cls, error: object) -> Self:
@@ -31,6 +31,13 @@ class Ending(NamedTuple):
         if isinstance(error, BaseException):
             return cls("failed", None, _told(error))
         return cls("failed", None, {"message": "failed" if error is None else text("error", error)})
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Whether somebody wanted it to end; a group of exceptions when that is true of all."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_stop, error.exceptions))
+    return isinstance(error, _STOPPED)
 
 
 def _told(error: BaseException) -> dict[str, str]:

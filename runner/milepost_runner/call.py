@@ -54,13 +54,19 @@ class Call(NamedTuple):
 
     def left_by(self, error: BaseException) -> Outcome:
         """What an exception means that left the handler."""
-        if isinstance(error, Cancelled) or (isinstance(error, _STOPS) and self.cancel.requested):
+        if self._is_stop(error):
             return Outcome(CANCELLED)
         if isinstance(error, SystemExit) and error.code in (None, 0):
             return Outcome(COMPLETED)
         if isinstance(error, BadPayload):
             return failed(str(error), json.dumps(error.reasons), final=True)
         return Outcome(FAILED, error=Ending.failed(error).error)
+
+    def _is_stop(self, error: BaseException) -> bool:
+        """Whether it ended because it was told to; a task group's exception when that is true of all in it."""
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(self._is_stop, error.exceptions))
+        return isinstance(error, Cancelled) or (isinstance(error, _STOPS) and self.cancel.requested)
 
     def _call(self) -> Any:  # noqa: ANN401 - the user's
         given = self.handler.read(self.payload)
