@@ -185,7 +185,8 @@ class RunSender:
         self._lane.answered(address, status, payload, moment)
         self._settle()
         due = self._lane.next_due(moment)
-        if due is not None and due <= moment:
+        # What waits for this answer, as an end does for all before it, has no time at which it is due.
+        if not self._lane.idle or (due is not None and due <= moment):
             self.wake()
         else:
             self._set_alarm(due, moment)
