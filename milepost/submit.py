@@ -33,7 +33,7 @@ def submit(
             help="What it is to be done with: JSON, @FILE for a file's, - for standard input's.",
             envvar="MILEPOST_SUBMIT_PAYLOAD",
         ),
-    ] = "null",
+    ] = "{}",
     url: Url = hub_url.DEFAULT,
     token: Token = None,
     key: Annotated[

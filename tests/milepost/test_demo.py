@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -12,13 +11,15 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import httpx
 import jwt
 import psutil
 import pytest
-from websockets.sync.client import connect
 
 from tests.milepost.console import environment, milepost, script
+from tests.waiting import eventually
 
 
 def test_once_shows_the_job_to_its_end_and_its_report(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_once_shows_the_job_to_its_end_and_its_report(tmp_path: Path) -> None:
     for node in ("Scan sources", "Tokenize", "Load into SQLite", "Index", "Query report"):
         assert f"{node}: running" in ended.stdout
         assert f"{node}: completed" in ended.stdout
-    assert "Names in the standard library: completed" in ended.stdout
+    assert "names: completed" in ended.stdout
     assert "most used names" in ended.stdout
     assert re.search(r"self +[\d,]{5,}", ended.stdout)
     assert ended.stderr == ""
@@ -127,41 +128,72 @@ def test_one_ctrl_c_ends_everything_whenever_it_comes(terminal: Open, moment: st
     assert "Traceback" not in screen.text
 
 
-def test_on_a_terminal_there_are_bars_and_it_serves_on(terminal: Open) -> None:
+class Links(NamedTuple):
+    """What the demo has printed for others."""
+
+    url: str
+    token: str
+    job: str
+
+    def ask(self, method: str, path: str) -> dict[str, Any]:
+        """The hub's answer, as the page's buttons get it."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx.request(method, f"{self.url}/api/jobs{path}", headers=headers, trust_env=False, timeout=20)
+        answer.raise_for_status()
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def status(self, job: str) -> str:
+        """How the job stands."""
+        return str(self.ask("GET", f"/{job}")["snapshot"]["status"])
+
+
+def links(screen: Terminal) -> Links:
+    screen.until("nats sub")
+    plain = screen.text.replace("\r", "").replace("\n", "")
+    return Links(*re.findall(r"(http://[\d.:]+)/#token=([\w.-]+)&job=(\w+) ", plain)[0])
+
+
+def test_on_a_terminal_there_are_bars_and_it_serves_on_and_enter_submits_again(terminal: Open) -> None:
     screen = terminal("demo")
     screen.until("━━━")
     screen.until("Still serving")
-    url = screen.until(r"MILEPOST_URL=(\S+)")[1]
-    token = screen.until(r"MILEPOST_TOKEN=([\w.\r\n-]+?)\s+The same")[1].replace("\r", "").replace("\n", "")
-    with connect(f"{url.replace('http', 'ws')}/ws?token={token}") as client:
-        client.send('{"action":"subscribe","jobId":2}')
-        assert json.loads(client.recv(10))["type"] == "subscribed"
-        assert json.loads(client.recv(10))["snapshot"]["status"] == "unknown"
-        screen.press(b"\r")
-        payload = json.loads(client.recv(30))["payload"]
-        assert payload["status"] == "running"
-        assert payload["name"] == "Names in the standard library"
+    hub = links(screen)
+    assert hub.status(hub.job) == "completed"
+    assert len(hub.ask("GET", "")["jobs"]) == 1
+    screen.press(b"\r")
+    newest = eventually(lambda: hub.ask("GET", "")["jobs"][1:] and hub.ask("GET", "")["jobs"][0])
+    assert newest["jobId"] != hub.job
     screen.press(b"\x03")
     assert screen.end() in (0, 130)
 
 
-def test_its_links_open_the_dashboard_and_its_job_is_in_its_first_run(terminal: Open) -> None:
-    """The token of the links watches and cancels; the job's page is that of the job that runs."""
+def test_its_links_open_the_dashboard_where_the_job_is_cancelled_and_submitted_again(terminal: Open) -> None:
+    """By the requests that the page's buttons make; the job that the page submits runs, and can be cancelled too."""
     screen = terminal("demo")
-    screen.until("nats sub")
-    plain = screen.text.replace("\r", "").replace("\n", "")
-    url, token = re.findall(r"(http://[\d.:]+)/#token=([\w.-]+)&job=1 ", plain)[0]
-    assert f"{url}/#token={token} " in plain
-    assert set(jwt.decode(token, options={"verify_signature": False})["scope"].split()) == {"watch", "cancel"}
-    with connect(f"{url.replace('http', 'ws')}/ws?token={token}") as client:
-        client.send('{"action":"subscribe","jobId":1}')
-        while "snapshot" not in (message := json.loads(client.recv(30))) or message["snapshot"]["run"] is None:
-            if message.get("payload", {}).get("kind") == "job":
-                message = message["payload"]
-                break
-        assert message.get("run", message.get("snapshot", {}).get("run")) == 1
+    hub = links(screen)
+    scopes = jwt.decode(hub.token, options={"verify_signature": False})["scope"]
+    assert set(scopes.split()) == {"watch", "submit", "cancel"}
+    eventually(lambda: hub.status(hub.job) == "running")
+    assert hub.ask("DELETE", f"/{hub.job}")["status"] == "cancelling"
+    screen.until("names: cancelled")
+    assert hub.status(hub.job) == "cancelled"
+    assert hub.ask("GET", f"/{hub.job}/submission") == {"name": "names"}
+    again = hub.ask("POST", f"/{hub.job}/again")["jobId"]
+    eventually(lambda: hub.status(again) == "running")
+    hub.ask("DELETE", f"/{again}")
+    eventually(lambda: hub.status(again) == "cancelled")
     screen.press(b"\x03")
-    screen.end()
+    assert screen.end() == 1
+
+
+def test_killed_it_leaves_no_process_either(terminal: Open) -> None:
+    screen = terminal("demo")
+    screen.until("Tokenize")
+    family = psutil.Process(screen.process.pid).children(recursive=True)
+    screen.process.kill()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
 
 
 def test_sigterm_ends_everything_too(terminal: Open) -> None:
