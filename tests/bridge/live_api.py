@@ -17,8 +17,8 @@ IMPATIENT = {"ping_interval": 0.2, "connect_timeout": 0.5, "reconnect_wait": 0.0
 
 
 @contextlib.asynccontextmanager
-async def live_api(url: str, *, kind: type[Api] = Api, **settings: object) -> AsyncIterator[Api]:
-    api = kind([url], BridgeSettings.model_validate(settings), lambda: None, Complaints(LOGGER))
+async def live_api(url: str, **settings: object) -> AsyncIterator[Api]:
+    api = Api([url], BridgeSettings.model_validate(settings), lambda: None, Complaints(LOGGER))
     api.start()
     try:
         await eventually_async(lambda: api.up)

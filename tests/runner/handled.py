@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from milepost_bridge.streams import LOG
 from milepost_bridge.streams import ensure as ensure_log
 from milepost_reporter.cancel import CancelToken
 from milepost_reporter.jetstream.api import Api
+from milepost_reporter.jetstream.complaints import Complaints
 from milepost_runner import subject
 from milepost_runner.jobs import Jobs
 from milepost_runner.progress import Progress
@@ -25,8 +27,7 @@ from milepost_runner.settings import RunnerSettings
 from pydantic import BaseModel, Field
 
 from tests.bridge.live_api import live_api
-
-IMPATIENT = {"ping_interval": 0.2, "connect_timeout": 0.5, "reconnect_wait": 0.05, "reconnect_wait_max": 0.2}
+from tests.waiting import eventually_async
 
 
 class Build(BaseModel):
@@ -66,7 +67,8 @@ def own_tenant() -> str:
 
 
 def impatient(**settings: object) -> RunnerSettings:
-    return RunnerSettings.model_validate({**IMPATIENT, **settings})
+    """Settings that soon notice that NATS is back. A busy machine's late answers are none of its business."""
+    return RunnerSettings.model_validate({"reconnect_wait": 0.05, "reconnect_wait_max": 0.2, **settings})
 
 
 @contextlib.asynccontextmanager
@@ -90,6 +92,18 @@ async def looking_at(url: str) -> AsyncIterator[Api]:
     async with live_api(url) as api:
         await ensure_log(api, BridgeSettings())
         yield api
+
+
+@contextlib.asynccontextmanager
+async def api_of(kind: type[Api], url: str) -> AsyncIterator[Api]:
+    """A connection of a kind that does something wrong on purpose."""
+    api = kind([url], impatient(), lambda: None, Complaints(logging.getLogger("milepost_runner")))
+    api.start()
+    try:
+        await eventually_async(lambda: api.up)
+        yield api
+    finally:
+        await api.close()
 
 
 async def log_of(api: Api, tenant: str, job: str) -> list[dict[str, Any]]:

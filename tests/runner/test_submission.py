@@ -34,6 +34,7 @@ from milepost.nats_server import NatsServer
 from tests.bridge.live_api import live_api
 from tests.runner.handled import (
     HANDLERS,
+    api_of,
     done_with,
     impatient,
     jobs_on,
@@ -259,7 +260,7 @@ async def test_a_lost_acknowledgement_is_no_second_job(shared_nats: NatsServer, 
     async with (
         looking_at(shared_nats.url) as api,
         jobs_on(shared_nats.url),
-        live_api(shared_nats.url, kind=Forgetful) as lossy,
+        api_of(Forgetful, shared_nats.url) as lossy,
     ):
         submitted = await Submissions(lossy, impatient(), HANDLERS).submit(tenant, "anything", 1, key=key)
         assert submitted.fresh
@@ -284,7 +285,7 @@ async def test_a_job_that_could_not_be_put_there_can_be_submitted_again(shared_n
     async with (
         looking_at(shared_nats.url) as api,
         jobs_on(shared_nats.url) as jobs,
-        live_api(shared_nats.url, kind=Mute) as mute,
+        api_of(Mute, shared_nats.url) as mute,
     ):
         with pytest.raises(QueueUnavailable, match="nobody answered"):
             await Submissions(mute, impatient(), HANDLERS).submit(tenant, "anything", 1, key="k")
@@ -298,7 +299,7 @@ async def test_who_submits_again_tells_what_the_first_did_not_live_to_tell(share
     async with (
         looking_at(shared_nats.url) as api,
         jobs_on(shared_nats.url) as jobs,
-        live_api(shared_nats.url, kind=Mute) as mute,
+        api_of(Mute, shared_nats.url) as mute,
     ):
         assert isinstance(mute, Mute)
         mute.word = ".progress"
