@@ -52,8 +52,8 @@ class JobStore:
     Args:
         records: of all tenants.
         tenant: whose.
-        listen: begins to call back whenever one of the tenant's jobs, or one of them, has changed, or may have; what
-            it returns ends that.
+        listen: given a tenant and a job, begins to call back whenever that has changed, or may have; what it returns
+            ends that.
     """
 
     def __init__(

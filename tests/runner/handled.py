@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 from milepost_bridge import BridgeSettings
@@ -19,7 +20,7 @@ from milepost_reporter.jetstream.complaints import Complaints
 from milepost_runner import subject
 from milepost_runner.jobs import Jobs
 from milepost_runner.progress import Progress
-from milepost_runner.record import ENDS, JobRecord
+from milepost_runner.record import ENDS, JobRecord, completed, decide
 from milepost_runner.records import Records
 from milepost_runner.registry import Registry
 from milepost_runner.runner import JobRunner
@@ -137,3 +138,20 @@ async def done_with(api: Api, tenant: str, job: str) -> None:
     """Take a job's message out of the queue, as its acknowledgement does."""
     page = await api.direct_get(subject.WORK, multi_last=[subject.work(tenant, "*", job)])
     await api.request(f"$JS.API.STREAM.MSG.DELETE.{subject.WORK}", {"seq": page.messages[-1].seq})
+
+
+async def claimed(api: Api, tenant: str, job: str) -> int:
+    """As a worker does that begins to run a job; the record's revision."""
+    kept = await Records(api).find(tenant, job)
+    assert kept is not None
+    record = decide(kept.record, worker="w", claim="c", deaths=3, at=datetime.now(UTC)).record
+    return await written(api, tenant, job, record, kept.revision)
+
+
+async def ended(api: Api, tenant: str, job: str) -> None:
+    """As a worker does that has run a job to its end."""
+    revision = await claimed(api, tenant, job)
+    kept = await Records(api).find(tenant, job)
+    assert kept is not None
+    await written(api, tenant, job, completed(kept.record, 7, datetime.now(UTC)), revision)
+    await done_with(api, tenant, job)

@@ -6,14 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from milepost_reporter.jetstream.api import Ack, Api
 from milepost_reporter.jetstream.errors import Unavailable
-from milepost_runner import subject
 from milepost_runner.errors import (
     BadPayload,
     HasEnded,
@@ -24,10 +22,9 @@ from milepost_runner.errors import (
     TooLarge,
     UnknownHandler,
 )
-from milepost_runner.lifecycle import tell_end, tell_queued
-from milepost_runner.record import CANCELLED, CANCELLING, COMPLETED, FAILED, RUNNING, completed, decide, waiting
+from milepost_runner.record import CANCELLED, CANCELLING
 from milepost_runner.records import Records
-from milepost_runner.subject import JOBS, WORK, bucket_stream
+from milepost_runner.subject import WORK
 from milepost_runner.submission import Submissions
 
 from milepost.nats_server import NatsServer
@@ -35,14 +32,15 @@ from tests.bridge.live_api import live_api
 from tests.runner.handled import (
     HANDLERS,
     api_of,
+    claimed,
     done_with,
+    ended,
     impatient,
     jobs_on,
     log_of,
     looking_at,
     own_tenant,
     queued_of,
-    written,
 )
 from tests.waiting import eventually_async
 
@@ -53,23 +51,6 @@ async def another_millisecond() -> None:
     """Return when the clock shows a later one."""
     now = time.time_ns() // 10**6
     await eventually_async(lambda: time.time_ns() // 10**6 > now)
-
-
-async def claimed(api: Api, tenant: str, job: str) -> int:
-    """As a worker does that begins to run a job; the record's revision."""
-    kept = await Records(api).find(tenant, job)
-    assert kept is not None
-    record = decide(kept.record, worker="w", claim="c", deaths=3, at=datetime.now(UTC)).record
-    return await written(api, tenant, job, record, kept.revision)
-
-
-async def ended(api: Api, tenant: str, job: str) -> None:
-    """As a worker does that has run a job to its end."""
-    revision = await claimed(api, tenant, job)
-    kept = await Records(api).find(tenant, job)
-    assert kept is not None
-    await written(api, tenant, job, completed(kept.record, 7, datetime.now(UTC)), revision)
-    await done_with(api, tenant, job)
 
 
 # Taken
@@ -342,24 +323,6 @@ async def test_a_queue_that_was_lost_is_made_again_with_its_consumers(nats_serve
                 assert (await api.request(f"$JS.API.CONSUMER.NAMES.{WORK}"))["consumers"] == [f"{tenant}@default"]
 
 
-# What the log is told
-
-
-async def test_a_job_that_runs_is_not_told_to_wait(shared_nats: NatsServer) -> None:
-    """A worker may be faster than whoever submits: then running stands alone."""
-    tenant = own_tenant()
-    async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
-        await jobs.submissions.submit(tenant, "anything", 1)
-        (work,) = [work async for work in Records(api).all_waiting(tenant)]
-        running = {"kind": "job", "status": "running", "run": 1}
-        await api.publish(f"tenant.{tenant}.job.fast.progress", json.dumps(running).encode())
-        await tell_queued(api, tenant, "fast", waiting(work))
-        assert await log_of(api, tenant, "fast") == [running]
-        await tell_queued(api, tenant, "slow", waiting(work))
-        await tell_queued(api, tenant, "slow", waiting(work))
-        assert [event["status"] for event in await log_of(api, tenant, "slow")] == ["queued"]
-
-
 # Cancelled
 
 
@@ -431,81 +394,3 @@ async def test_a_job_is_submitted_again_as_another(shared_nats: NatsServer) -> N
         assert (await jobs.store(tenant).get(again.job)).payload == {"rows": 5}
         with pytest.raises(NoSuchJob):
             await jobs.submissions.submit_again(own_tenant(), job)
-
-
-# What a tenant may have written
-
-
-ROTTEN = [
-    b"",
-    b"null",
-    b"[" * 10_000,
-    b'{"run":-1}',
-    b"\xff\xfe",
-    b'{"name":"x","queue":"q","status":"running","run":1}',
-]
-
-
-@pytest.mark.parametrize("rotten", ROTTEN, ids=lambda rotten: repr(rotten[:12]))
-async def test_a_record_that_is_none_is_counted_and_mended(shared_nats: NatsServer, rotten: bytes) -> None:
-    """The job counts as waiting, and can be cancelled; a record of no job is no job."""
-    tenant = own_tenant()
-    async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
-        job = (await jobs.submissions.submit(tenant, "anything")).job
-        for place in (job, "nobody"):
-            await api.publish(subject.record(tenant, place), rotten)
-        assert [known.id for known in await jobs.store(tenant).list()] == [job]
-        assert (await jobs.store(tenant).get(job)).status == "queued"
-        with pytest.raises(NoSuchJob):
-            await jobs.submissions.cancel(tenant, "nobody")
-        assert (await jobs.submissions.cancel(tenant, job)).status == CANCELLED
-        assert jobs.submissions.records.unreadable >= 4
-        assert (await jobs.store(tenant).get(job)).status == "cancelled"
-
-
-async def test_an_end_that_is_too_long_is_told_cut(shared_nats: NatsServer) -> None:
-    """A record with more to say than an event may have still ends its run."""
-    tenant = own_tenant()
-    async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
-        job = (await jobs.submissions.submit(tenant, "anything")).job
-        revision = await claimed(api, tenant, job)
-        kept = await Records(api).find(tenant, job)
-        assert kept is not None
-        assert kept.record.status == RUNNING
-        long = kept.record.changed(
-            status=FAILED, ended_at=datetime.now(UTC), error={"message": "m" * 60_000, "details": "d" * 60_000}
-        )
-        await written(api, tenant, job, long.changed(cancel_reason="r" * 60_000), revision)
-        await tell_end(api, tenant, job, long.changed(cancel_reason="r" * 60_000))
-        assert (await log_of(api, tenant, job))[-1]["status"] == "failed"
-
-
-async def test_a_message_that_is_no_job_hurts_nobody(shared_nats: NatsServer) -> None:
-    """It is counted, and left out of every list."""
-    tenant = own_tenant()
-    async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
-        for number, rotten in enumerate(ROTTEN):
-            await api.publish(subject.work(tenant, "default", f"bad{number}"), rotten)
-        await api.publish(f"tenant.{tenant}.work.d!.1", b"{}")
-        job = (await jobs.submissions.submit(tenant, "anything")).job
-        assert [known.id for known in await jobs.store(tenant).list()] == [job]
-        assert jobs.submissions.records.unreadable == len(ROTTEN) + 1
-        with pytest.raises(NoSuchJob):
-            await jobs.store(tenant).get("bad0")
-
-
-async def test_revisions_are_the_buckets_own(shared_nats: NatsServer) -> None:
-    """A record that was written after a revision that is not the last any more is not written."""
-    tenant = own_tenant()
-    async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
-        job = (await jobs.submissions.submit(tenant, "anything")).job
-        first = await claimed(api, tenant, job)
-        kept = await Records(api).find(tenant, job)
-        assert kept is not None
-        done = completed(kept.record, 1, datetime.now(UTC))
-        took = await asyncio.gather(*(Records(api).write(tenant, job, done, first) for _ in range(20)))
-        assert len([revision for revision in took if revision is not None]) == 1
-        stored = await api.last(bucket_stream(JOBS), subject.record(tenant, job))
-        assert stored is not None
-        assert stored.seq in took
-        assert (await jobs.store(tenant).get(job)).status == COMPLETED
