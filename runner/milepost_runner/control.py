@@ -34,10 +34,11 @@ class Control:
         if waiting is not None:
             await asyncio.shield(waiting)
 
-    def leave(self, tenant: str, job: str) -> None:
-        """Listen no more for a job."""
+    def leave(self, tenant: str, job: str, on_cancel: OnCancel) -> None:
+        """Listen no more for a job, unless somebody else does: a run that was lost may have been followed here."""
         place = subject.control(tenant, job)
-        if self._jobs.pop(place.encode(), None) is not None:
+        if self._jobs.get(place.encode()) == on_cancel:
+            del self._jobs[place.encode()]
             self._api.unhear(place)
 
     def heard(self, place: bytes, payload: bytes, reply: bytes | None) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from milepost_reporter.jetstream import header
 from milepost_reporter.jetstream.api import Api
@@ -15,6 +16,9 @@ from milepost_reporter.jetstream.complaints import Complaints
 from milepost_reporter.lane import Lane
 from milepost_reporter.outbox import Outbox
 from milepost_reporter.settings import Settings
+
+_PATIENCE: Final = 10.0
+"""Seconds that a log is waited for that was there and is not any more: in a cluster it may have no leader."""
 
 
 class Events:
@@ -33,6 +37,8 @@ class Events:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._left = asyncio.Event()
+        self.patience = 0.0
+        """Seconds until runs give up a log that does not take their events; none for one that never was there."""
 
     def start(self) -> None:
         """Begin to listen for answers."""
@@ -69,6 +75,8 @@ class Events:
         if sender is not None:
             status = header.status(headers)
             sender.answered(address, None if status is None else str(status), payload)
+            if sender.confirmed:
+                self.patience = _PATIENCE
         return True
 
     def changed(self) -> None:
@@ -131,6 +139,7 @@ class RunSender:
         self._interval = interval
         self._woken = False
         self._closing = False
+        self._dropped = False
         self._alarm: asyncio.TimerHandle | None = None
         self._told: list[asyncio.Future[None]] = []
         self.connected = False
@@ -157,7 +166,7 @@ class RunSender:
 
     def wake(self) -> None:
         """There is something to take; from any thread."""
-        if not self._woken:
+        if not (self._woken or self._dropped):
             self._woken = True
             self._events.call(self._pump)
 
@@ -193,24 +202,26 @@ class RunSender:
 
     async def ended(self) -> None:
         """Return when the run's end is stored, or there is no log that could store it."""
-        while not (self._lane.ended or self._nobody):
+        while not (self._lane.ended or self._in_vain):
             told = asyncio.get_running_loop().create_future()
             self._told.append(told)
             await told
 
     def drop(self) -> None:
         """Send no more, whatever is left."""
+        self._dropped = True
         if self._alarm is not None:
             self._alarm.cancel()
         self._events.forget(self._name)
 
     @property
-    def _nobody(self) -> bool:
-        return self._lane.nobody_since is not None
+    def _in_vain(self) -> bool:
+        since = self._lane.nobody_since
+        return since is not None and time.monotonic() >= since + self._events.patience
 
     def _pump(self) -> None:
         self._woken = False
-        if not self._events.up:
+        if self._dropped or not self._events.up:
             return
         moment = time.monotonic()
         busy = self._sample() if self._lane.room else False
@@ -225,16 +236,16 @@ class RunSender:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if due is not None:
+        if due is not None and not self._dropped:
             self._alarm = asyncio.get_running_loop().call_later(max(due - moment, 0.001), self._pump)
 
     def _settle(self) -> None:
         """Tell who waits for the end, and leave when there is nothing left."""
-        if self._lane.ended or self._nobody:
+        if self._lane.ended or self._in_vain:
             told, self._told = self._told, []
             for future in told:
                 if not future.done():
                     future.set_result(None)
         # One that is given back to the queue leaves without an end.
-        if (self._lane.ended or self._closing) and self._lane.settled:
+        if (self._lane.ended or self._closing) and (self._lane.settled or self._in_vain):
             self.drop()

@@ -18,12 +18,13 @@ from milepost_runner.fair import Ask, Fair
 from milepost_runner.subject import WORK, QueueName
 
 _DELIVERY: Final = f"$JS.ACK.{WORK}.".encode()
+_DELIVERY_WORDS: Final = 9
 _NOTHING: Final = frozenset({404, 408})
 """No messages; the question's time is up."""
 
 
 class Delivery(NamedTuple):
-    """A job as it came from a queue. `reply`: where to tell what became of it; `times`: how often it was delivered by now."""
+    """A job as it came from a queue. `reply`: where to tell what became of it. `times`: how often it was delivered."""
 
     queue: QueueName
     subject: str
@@ -87,8 +88,8 @@ class Puller:
     def heard(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> bool:
         """Take in a message of the connection's; False when it is none of this one's."""
         if reply is not None and reply.startswith(_DELIVERY):
-            self._delivered(subject, payload, reply)
-        elif subject.startswith(self._prefix):
+            return self._delivered(subject, payload, reply)
+        if subject.startswith(self._prefix):
             number = subject[len(self._prefix) :]
             nothing = header.status(headers) in _NOTHING
             self._fair.answered(int(number), time.monotonic(), fault=not nothing)
@@ -124,13 +125,14 @@ class Puller:
         if due is not None:
             self._alarm = asyncio.get_running_loop().call_later(max(due - moment, 0.001), self._look)
 
-    def _delivered(self, place: bytes, payload: bytes, reply: bytes) -> None:
+    def _delivered(self, place: bytes, payload: bytes, reply: bytes) -> bool:
         # Source: NATS' ADR-15. $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<its own>.<time>.<pending>
-        words = reply.decode("ascii", "replace").split(".")
-        queue = subject.parse_consumer(words[3])
-        if queue is None:
-            return
         address = reply.decode("ascii", "replace")
+        words = address.split(".")
+        queue = subject.parse_consumer(words[3]) if len(words) == _DELIVERY_WORDS else None
+        # What a tenant sends to a job's control may name any place to answer to, another tenant's job too.
+        if queue is None or not place.startswith(f"tenant.{queue.tenant}.work.{queue.queue}.".encode()):
+            return False
         if not self._open or self._room() <= 0:
             self.returned += 1
             self._api.send(address, b"-NAK")
@@ -139,3 +141,4 @@ class Puller:
             self._fair.came(queue, int(words[8]))
             self._take(Delivery(queue, place.decode("utf-8", "replace"), payload, address, int(words[4])))
         self.wake()
+        return True

@@ -74,6 +74,8 @@ class Run:
         self._called = f"{record.name}: job {self._place.job} of {self._place.tenant}, run {record.run}"
         self._lost = False
         self._execution: Execution | None = None
+        self._to_be_killed = False
+        self._written_off = False
         self._timers: list[asyncio.TimerHandle] = []
         self._tasks: set[asyncio.Task[None]] = set()
         tenant, _, job = self._place
@@ -90,6 +92,9 @@ class Run:
         except ClaimLost:
             self._over("lost", "somebody else has it")
             self._progress.abandon()
+        except BaseException:
+            self._progress.abandon()
+            raise
         finally:
             self._leave_control()
             self._release()
@@ -115,9 +120,15 @@ class Run:
         self._timers.append(loop.call_later(_LISTEN_AFTER, lambda: self._spawn(self._attend())))
         if self._handler.timeout is not None:
             self._timers.append(loop.call_later(self._handler.timeout, self._time_out))
-        self._execution = await self._floor.executor.start(
-            self._handler, self._claim.record.payload, self._progress, self._cancel
-        )
+        try:
+            self._execution = await self._floor.executor.start(
+                self._handler, self._claim.record.payload, self._progress, self._cancel
+            )
+        except Exception as error:  # the system has no more processes, or the executor is closed
+            words = {"message": f"it could not be started: {error!r}"}
+            return Outcome(CANCELLED) if self._leaving else Outcome(FAILED, error=words)
+        if self._to_be_killed:
+            self._spawn(self._kill())
         return await self._execution.outcome()
 
     async def _attend(self) -> None:
@@ -125,7 +136,7 @@ class Run:
         await self._floor.control.listen(self._place.tenant, self._place.job, self._asked_to_stop)
         # Whoever asked before may have found nobody listening: it stands in the record.
         await self._refresh()
-        written = self._progress.said
+        written: tuple[float | None, str | None] = (None, None)
         touched = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._floor.settings.record_interval)
@@ -173,8 +184,11 @@ class Run:
         self._timed_out = self._cancel.request(f"it took longer than {self._handler.timeout:g} s")
 
     async def _kill(self) -> None:
-        if self._execution is not None and not await self._execution.kill():
-            self._count("written_off")
+        self._to_be_killed = True
+        if self._execution is None or await self._execution.kill() or self._written_off:
+            return
+        self._written_off = True
+        self._count("written_off")
 
     async def _settle(self, outcome: Outcome) -> None:
         """Write what came of it into the record, tell the log, and let go of the job."""
@@ -199,7 +213,8 @@ class Run:
             await self._give_back(record, 0.0)
             self._over("given_back")
             return
-        await self._progress.finish(outcome, record.cancel_reason, will_retry=retry)
+        reason = record.cancel_reason if outcome.status == CANCELLED else None
+        await self._progress.finish(outcome, reason, will_retry=retry)
         if retry:
             await self._give_back(record, self._handler.pause(record.failures))
             self._over("retried", _message(outcome))
@@ -218,6 +233,8 @@ class Run:
 
     async def _give_back(self, record: JobRecord, pause: float) -> None:
         self._progress.begin_close()
+        # Whoever was frozen since the record was written may have been taken for dead: its job is not to be put back.
+        await self._claim.refresh()
         with contextlib.suppress(Unavailable):  # whoever runs it next tells that it does
             await tell_queued(self._floor.api, self._place.tenant, self._place.job, record)
         self._claim.give_back(pause)
@@ -227,7 +244,7 @@ class Run:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
-        self._floor.control.leave(self._place.tenant, self._place.job)
+        self._floor.control.leave(self._place.tenant, self._place.job, self._asked_to_stop)
 
     def _over(self, what: str, why: str | None = None) -> None:
         """The run has ended, or has left: count it, and say so."""

@@ -85,6 +85,7 @@ class Worker:
         self.counts: Counter[str] = Counter()
         """What became of jobs: completed, failed, cancelled, retried, given_back, lost, refused, unknown, …"""
         self._running: set[Run] = set()
+        self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._taken = 0
         self._idle = asyncio.Event()
@@ -145,11 +146,14 @@ class Worker:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
+        self._leaving = True
         for run in list(self._running):
             run.leave()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=self.settings.cancel_wait + _LAST_WORDS)
         await self._executor.close()
+        if self._tasks and self._api.up:
+            await asyncio.wait(set(self._tasks), timeout=_LAST_WORDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._events.settled()
@@ -205,6 +209,8 @@ class Worker:
                 self._complaints.tell("NATS cannot be asked for work", str(error))
             except JetStreamError as error:
                 self._complaints.tell("no work can be had", str(error))
+            except Exception as error:  # a handler's schema is the user's
+                self._complaints.tell("no work can be had", repr(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.look if self._ready.is_set() else _AGAIN):
                     await self._news.wait()
@@ -278,6 +284,8 @@ class Worker:
             return
         run = Run(self._floor, claim, handler, release)  # type: ignore[arg-type]
         self._running.add(run)
+        if self._leaving:
+            run.leave()
         try:
             await run.go()
         finally:
