@@ -298,6 +298,7 @@ async def test_a_tenant_is_added_by_two_reloads_while_others_stay(tmp_path: Path
     with passwords(NATS_GLOBEX_PASSWORD='"globex"'), NatsServer(config=conf) as server:
         async with user(server, "acme") as acme, user(server, "hub") as hub:
             heard = await hub.client.subscribe("tenant.>")
+            records = await hub.client.subscribe("$KV.>")
             await hub.client.flush()
             conf.write_text(with_tenant(conf.read_text(), "globex"))
             for times in (1, 2):
@@ -305,6 +306,10 @@ async def test_a_tenant_is_added_by_two_reloads_while_others_stay(tmp_path: Path
             async with user(server, "globex") as globex:
                 await globex.client.publish("tenant.globex.job.1.progress", b"{}")
                 assert (await heard.next_msg(timeout=5)).subject == "tenant.globex.job.1.progress"
+                await globex.client.publish("$KV.MILEPOST_JOBS.globex.1", b"{}")
+                assert (await records.next_msg(timeout=5)).subject == "$KV.MILEPOST_JOBS.globex.1"
+                await globex.client.publish("$KV.MILEPOST_JOBS.acme.1", b"{}")
+                await eventually_async(lambda: len(globex.complaints) == 1)
             await acme.client.publish("tenant.acme.job.1.progress", b"{}")
             assert (await heard.next_msg(timeout=5)).subject == "tenant.acme.job.1.progress"
             assert acme.client.stats["reconnects"] == hub.client.stats["reconnects"] == 0
