@@ -1,7 +1,8 @@
 """A tenant's jobs, newest first: what their records say, and for jobs without records what their log does.
 
-A record carries its summary in a header, so that ten thousand jobs are listed without reading ten thousand states. A
-job of a raw publisher has none: its log is reduced, and the outcome remembered for as long as nothing is added.
+A record carries its summary in a header, and so does the end of a short run without a record: ten thousand jobs are
+listed without reading ten thousand states. A job of a raw publisher has neither: its log is reduced, and the outcome
+remembered for as long as nothing is added.
 """
 
 from __future__ import annotations
@@ -249,6 +250,8 @@ class _Found:
             self._progress = (stored.time, event)
         else:
             self._ends[place.run] = (stored.time, event)
+            # a short run of the runner's has no record: its end sums it up
+            self.record(stored)
 
     @property
     def is_told(self) -> bool:

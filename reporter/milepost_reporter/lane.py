@@ -57,8 +57,8 @@ class Lane:
         owner: whether it speaks for the job itself.
         begun: whether it has told that the job is running: from then on it beats, when it promises a lease.
         complain: told what goes wrong: a sort, a message and its values, as a logger's.
-        early_record: whether a record goes ahead of the first event. Without it the first one goes with the run's end,
-            or two seconds after the first event.
+        early_record: whether a record goes ahead of the first event. Without it the first one goes two seconds after
+            the first event, or with the run's end; a short run has none, but a summary in its end's header.
     """
 
     def __init__(
@@ -213,6 +213,7 @@ class Lane:
         }
         if sent.end:
             headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+            headers.update(self._ledger.sum_up(sent.payload))
         if self._acks.is_first and self._ledger.unopened:
             self._write(publish, self._ledger.open(self._promised))
         address = self._acks.sending(sent, moment)

@@ -23,6 +23,13 @@ SHARE: Final = 0.02
 """Of a core's time, what writing records may cost: large ones are written less often."""
 
 
+SHORT: Final = 100
+"""Events of a run whose log is read as fast as a record of it."""
+
+_LONG_END: Final = 8_192
+"""Bytes of an end beside which there may be no room for a summary."""
+
+
 class Writing(NamedTuple):
     """A record to be published, under its own number."""
 
@@ -34,7 +41,7 @@ class Writing(NamedTuple):
 class Ledger:
     """One reporter's record in the making. `moment` is always a monotonic clock's.
 
-    early: whether a record goes ahead of the first event.
+    early: whether a record goes ahead of the first event. Without, a short run has none: its end sums it up.
     """
 
     def __init__(self, job: str, run: int, *, owner: bool, early: bool = True) -> None:
@@ -46,6 +53,7 @@ class Ledger:
         self._seq = 0
         self._news = False
         self._early = early
+        self._summed_up = False
         self._urgent = early
         # Since when what there is to tell has waited: the first event's arrival, then the last record.
         self._since = 0.0
@@ -74,6 +82,8 @@ class Ledger:
         self._urgent = self._urgent or sent.end
         if not kept:
             return
+        if self._summed_up:
+            return
         self._news = True
         try:
             event = parse_event(sent.payload)
@@ -82,6 +92,18 @@ class Ledger:
         before = self._state.status
         self._state.apply(event, event.at or datetime.now(UTC), self._run)
         self._urgent = self._urgent or (self._state.status != before and (self._early or self._written > 0))
+
+    def sum_up(self, end: bytes) -> dict[str, str]:
+        """The summary that a short run's end carries as a header, so that no record is needed; {} when one is.
+
+        Not when records go ahead of the events: then readers count on them.
+        """
+        if self._early or self._written or self._count > SHORT or len(end) > _LONG_END:
+            return {}
+        event = parse_event(end)
+        self._state.apply(event, event.at or datetime.now(UTC), self._run)
+        self._summed_up, self._news = True, False
+        return {SUMMARY_HEADER: summary_header(self._state)}
 
     def due(self, moment: float) -> float | None:
         """When the record is to be written; None while there is nothing to write."""

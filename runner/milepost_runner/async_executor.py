@@ -47,6 +47,9 @@ class AsyncExecutor:
         """How many tasks have been left to themselves so far."""
         return self._written_off
 
+    def open(self) -> None:
+        """Nothing takes time here."""
+
     def check(self, handler: Handler) -> None:
         """ValueError for a handler that is no coroutine function: it would hold up everything."""
         if not handler.is_async:

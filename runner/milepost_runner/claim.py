@@ -43,6 +43,10 @@ class Claim:
         self.work = work
         self.record = kept.record
 
+    def delivered_again(self, reply: str) -> None:
+        """The job was delivered once more to the very worker that runs it: it is answered there from now on."""
+        self._reply = reply
+
     def beat(self) -> None:
         """Say that the job is still being run."""
         self._api.send(self._reply, b"+WPI")
@@ -96,9 +100,7 @@ class Claim:
         return False
 
 
-async def take(
-    api: Api, records: Records, work: Work, delivery: Delivery, *, worker: str, deaths: int
-) -> Claim | None:
+async def take(api: Api, records: Records, work: Work, delivery: Delivery, *, worker: str, deaths: int) -> Claim | None:
     """Claim a job that was delivered; None when there is nothing to run, and all that was left to do is done.
 
     Raises:

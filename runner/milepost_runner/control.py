@@ -13,6 +13,8 @@ from pydantic_core import from_json
 
 _PREFIX: Final = b"tenant."
 _SUFFIX: Final = b".control"
+_NO_ANSWERS: Final = (b"$", b"tenant.")
+"""Who asks names where the answer goes: NATS' own interface would obey us, and a log keep it."""
 
 OnCancel = Callable[[str | None], None]
 
@@ -56,7 +58,7 @@ class Control:
             why_not = str(error)
         else:
             on_cancel(reason)
-        if reply is not None:
+        if reply is not None and not reply.startswith(_NO_ANSWERS):
             answer = {"ok": True} if why_not is None else {"ok": False, "message": why_not}
             self._api.send(reply.decode("utf-8", "replace"), json.dumps(answer).encode())
         return True

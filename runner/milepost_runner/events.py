@@ -138,6 +138,7 @@ class RunSender:
         self._sample = sample
         self._interval = interval
         self._woken = False
+        self._held = True
         self._closing = False
         self._dropped = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -166,9 +167,14 @@ class RunSender:
 
     def wake(self) -> None:
         """There is something to take; from any thread."""
-        if not (self._woken or self._dropped):
+        if not (self._woken or self._held or self._dropped):
             self._woken = True
             self._events.call(self._pump)
+
+    def release(self) -> None:
+        """Begin to send: not before the handler has been started, which need not wait for that."""
+        self._held = False
+        self.wake()
 
     def listen(self, answer: Callable[[bytes], bytes]) -> None:
         """Nothing to do: the worker listens for its runs."""

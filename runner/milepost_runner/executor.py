@@ -47,6 +47,10 @@ class Execution(Protocol):
 class Executor(Protocol):
     """Where handlers run."""
 
+    def open(self) -> None:
+        """Begin what takes time to be there, before the first handler is to run."""
+        ...
+
     def check(self, handler: Handler) -> None:
         """ValueError, which says why, for a handler that cannot run here."""
         ...

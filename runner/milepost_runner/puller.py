@@ -18,7 +18,6 @@ from milepost_runner.fair import Ask, Fair
 from milepost_runner.subject import WORK, QueueName
 
 _DELIVERY: Final = f"$JS.ACK.{WORK}.".encode()
-_DELIVERY_WORDS: Final = 9
 _NOTHING: Final = frozenset({404, 408})
 """No messages; the question's time is up."""
 
@@ -88,8 +87,8 @@ class Puller:
     def heard(self, subject: bytes, payload: bytes, headers: bytes | None, reply: bytes | None) -> bool:
         """Take in a message of the connection's; False when it is none of this one's."""
         if reply is not None and reply.startswith(_DELIVERY):
-            return self._delivered(subject, payload, reply)
-        if subject.startswith(self._prefix):
+            self._delivered(subject, payload, reply)
+        elif subject.startswith(self._prefix):
             number = subject[len(self._prefix) :]
             nothing = header.status(headers) in _NOTHING
             self._fair.answered(int(number), time.monotonic(), fault=not nothing)
@@ -125,14 +124,13 @@ class Puller:
         if due is not None:
             self._alarm = asyncio.get_running_loop().call_later(max(due - moment, 0.001), self._look)
 
-    def _delivered(self, place: bytes, payload: bytes, reply: bytes) -> bool:
+    def _delivered(self, place: bytes, payload: bytes, reply: bytes) -> None:
         # Source: NATS' ADR-15. $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<its own>.<time>.<pending>
         address = reply.decode("ascii", "replace")
         words = address.split(".")
-        queue = subject.parse_consumer(words[3]) if len(words) == _DELIVERY_WORDS else None
-        # What a tenant sends to a job's control may name any place to answer to, another tenant's job too.
-        if queue is None or not place.startswith(f"tenant.{queue.tenant}.work.{queue.queue}.".encode()):
-            return False
+        queue = subject.parse_consumer(words[3])
+        if queue is None:
+            return
         if not self._open or self._room() <= 0:
             self.returned += 1
             self._api.send(address, b"-NAK")
@@ -141,4 +139,3 @@ class Puller:
             self._fair.came(queue, int(words[8]))
             self._take(Delivery(queue, place.decode("utf-8", "replace"), payload, address, int(words[4])))
         self.wake()
-        return True

@@ -36,8 +36,12 @@ class RunProgress(Progress):
         return self._said
 
     def begin(self) -> None:
-        """Tell that the run has begun."""
+        """Tell that the run has begun, ahead of all that its handler reports; nothing is sent before `release`."""
         self._begin()
+
+    def release(self) -> None:
+        """Begin to send."""
+        self._run_sender.release()
 
     def tell_cancelling(self) -> None:
         """Tell that the run was told to stop."""

@@ -25,6 +25,7 @@ from milepost_runner.handler import Handler
 from milepost_runner.lifecycle import tell_queued
 from milepost_runner.record import (
     CANCELLING,
+    RUNNING,
     JobRecord,
     cancelled,
     completed,
@@ -35,6 +36,7 @@ from milepost_runner.record import (
 )
 from milepost_runner.reporting import RunProgress
 from milepost_runner.settings import WorkerSettings
+from milepost_runner.subject import Place
 
 _logger: Final = logging.getLogger("milepost_runner")
 
@@ -109,6 +111,20 @@ class Run:
         self._cancel.request("its worker is leaving")
         self._spawn(self._kill())
 
+    @property
+    def place(self) -> Place:
+        """Whose job it is."""
+        return self._place
+
+    async def goes_on(self, reply: str) -> bool:
+        """The job was delivered once more, here: whether it is still this run's, which answers for it then."""
+        await self._refresh()
+        if self._lost or self._claim.record.status not in {RUNNING, CANCELLING}:
+            return False
+        self._claim.delivered_again(reply)
+        self._claim.beat()
+        return True
+
     def check(self) -> None:
         """NATS was away: see whether the job is still this worker's."""
         self._spawn(self._refresh())
@@ -127,6 +143,8 @@ class Run:
         except Exception as error:  # the system has no more processes, or the executor is closed
             words = {"message": f"it could not be started: {error!r}"}
             return Outcome(CANCELLED) if self._leaving else Outcome(FAILED, error=words)
+        finally:
+            self._progress.release()
         if self._to_be_killed:
             self._spawn(self._kill())
         return await self._execution.outcome()

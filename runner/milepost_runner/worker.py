@@ -106,6 +106,7 @@ class Worker:
         self._floor = Floor(
             self._api, self.settings, self._reporter(), self._executor, self._events, self._control, self.counts
         )
+        self._executor.open()
         self._events.start()
         self._puller.start()
         if self._tenant is None:
@@ -278,6 +279,9 @@ class Worker:
         work = self._read(delivery)
         handler = work and self._registry.get(work.name)
         if work is None or handler is None:
+            return
+        # NATS forgets its last deliveries when it is killed, and a worker that was held up may be taken for dead.
+        if any([await run.goes_on(delivery.reply) for run in list(self._running) if run.place == work.place]):
             return
         claim = await take(self._api, self._records, work, delivery, worker=self.name, deaths=handler.deaths)
         if claim is None:

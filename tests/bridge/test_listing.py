@@ -65,6 +65,22 @@ async def test_headers_are_their_publishers_to_write(nats_server: NatsServer) ->
         assert all(job["stalled"] is False for job in jobs.values())
 
 
+async def test_an_end_may_sum_its_run_up(nats_server: NatsServer) -> None:
+    """As a short run's of the runner does, which has no record; a later run that has begun is told all the same."""
+    async with bridged(nats_server, RecordingSink()) as bridge, client_of(nats_server) as client:
+        for job in ("1", "2"):
+            publisher = Publisher(client, "acme", job)
+            await publisher.put("progress", status="running", run=1)
+            summary = {"run": 1, "status": "failed", "name": "Sums", "fraction": 0.5}
+            times = {"startedAt": "2026-01-01T00:00:00.000Z", "endedAt": "2026-01-01T00:00:01.000Z"}
+            header = {SUMMARY_HEADER: json.dumps({**summary, **times})}
+            await publisher.put("end.1", header, status="failed", willRetry=True)
+        await publisher.put("progress", status="queued", run=2)
+        first, second = sorted(await listed(bridge), key=lambda job: str(job["jobId"]))
+        assert {**summary, **times}.items() <= first.items()
+        assert (second["run"], second["status"], second["endedAt"]) == (2, "queued", None)
+
+
 async def test_a_later_run_or_end_than_the_record_knows_is_listed(nats_server: NatsServer) -> None:
     """A second run after a recorded end, and ends that another has told: the log decides."""
     async with bridged(nats_server, RecordingSink()) as bridge, client_of(nats_server) as client:

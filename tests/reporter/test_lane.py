@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_reporter.lane import Lane
-from milepost_reporter.ledger import APART
+from milepost_reporter.ledger import APART, SHORT
 from milepost_reporter.outbox import Outbox
 from milepost_reporter.settings import Settings
 
@@ -154,7 +154,8 @@ def test_what_an_event_says_of_itself(road: Road) -> None:
 
 
 @pytest.mark.parametrize("progress", [0, 3])
-def test_without_an_early_record_a_short_jobs_only_one_goes_with_its_end(progress: int) -> None:
+def test_without_an_early_record_a_short_job_has_none_and_its_end_sums_it_up(progress: int) -> None:
+    """Also when that end goes once more over another connection."""
     road = Road(early_record=False, lease=0)
     road.connect()
     road.say(status="running")
@@ -166,10 +167,38 @@ def test_without_an_early_record_a_short_jobs_only_one_goes_with_its_end(progres
     road.moment += APART / 2
     assert road.run() == []
     road.end()
-    end, record = road.run()
+    (end,) = road.pump()
+    road.connect()
+    (again,) = road.run()
+    assert (end.subject, end.headers) == (END, again.headers)
+    summary = json.loads(end.headers["Milepost-Summary"])
+    assert (summary["status"], summary["run"]) == ("completed", 1)
+    assert None not in (summary["startedAt"], summary["endedAt"])
+    assert road.lane.settled
+
+
+def test_without_an_early_record_a_job_of_many_events_has_one_with_its_end() -> None:
+    """Its log would be long to read."""
+    road = Road(early_record=False, lease=0)
+    road.connect()
+    road.say(status="running")
+    for number in range(SHORT):
+        road.say(message=f"line {number}")
+    road.end()
+    *_, end, record = road.run()
     assert (end.subject, record.subject) == (END, STATE)
+    assert "Milepost-Summary" not in end.headers
     assert json.loads(record.payload)["job"]["status"] == "completed"
     assert road.lane.settled
+
+
+def test_without_an_early_record_an_end_too_long_for_a_header_has_one() -> None:
+    road = Road(early_record=False, lease=0)
+    road.connect()
+    road.outbox.put_end(event(status="failed", message="x" * 10_000))
+    end, record = road.run()
+    assert "Milepost-Summary" not in end.headers
+    assert record.subject == STATE
 
 
 def test_without_an_early_record_a_long_job_has_one_after_two_seconds() -> None:
@@ -196,8 +225,7 @@ def test_an_end_that_somebody_else_told_first_is_one_all_the_same() -> None:
     road.refuse(end, 10071)
     assert road.lane.ended
     assert road.complaints == ["ended"]
-    (record,) = road.run()
-    assert json.loads(record.payload)["job"]["status"] == "running"
+    assert road.run() == []
     assert road.lane.settled
 
 
