@@ -14,6 +14,7 @@ from milepost.errors import CommandError
 _PATIENCE: Final = 30.0
 """Seconds for the hub to answer."""
 _LONGEST: Final = 1024 * 1024
+_LONGEST_WORDS: Final = 200
 
 
 def ask(method: str, url: str, path: str, token: str, body: Any = None) -> dict[str, Any]:  # noqa: ANN401 - any JSON
@@ -32,10 +33,18 @@ def ask(method: str, url: str, path: str, token: str, body: Any = None) -> dict[
         with error:
             raise CommandError(_problem(error.status or 0, error.read(_LONGEST))) from error
     except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "reason", None) or str(error) or type(error).__name__
+        why = _words(error)
         raise CommandError(
             f"the hub at {root} cannot be reached ({why}): is it running, and is MILEPOST_URL (--url) right?"
         ) from error
+
+
+def _words(error: Exception) -> str:
+    """The error in one line: what is no hub may have answered with anything."""
+    from milepost.watched_job import plain
+
+    told = str(getattr(error, "reason", None) or error) or type(error).__name__
+    return plain(" ".join(told.split()))[:_LONGEST_WORDS]
 
 
 def _object(text: bytes, root: str) -> dict[str, Any]:

@@ -31,13 +31,18 @@ def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def milepost(
-    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = _SECONDS
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    seconds: float = _SECONDS,
+    cwd: Path | None = None,
+    typed: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end; never raises for an exit code."""
+    """Run to the end, with `typed` on its standard input; never raises for an exit code."""
     return subprocess.run(
         [script(), *arguments],
         env=environment(env),
-        stdin=subprocess.DEVNULL,
+        input=typed,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=seconds,
