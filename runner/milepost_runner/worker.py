@@ -155,9 +155,11 @@ class Worker:
         await self._executor.close()
         if self._tasks and self._api.up:
             await asyncio.wait(set(self._tasks), timeout=_LAST_WORDS)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._events.settled()
+                # What was handed over last, a job given back, is not lost with the connection.
+                await self._api.round_trip()
         for task in (*self._keeping, *self._tasks):
             task.cancel()
         await asyncio.gather(*self._keeping, *self._tasks, return_exceptions=True)
