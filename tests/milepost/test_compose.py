@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from milepost.nats_server import NatsServer, find_binary
 from milepost.options import names
 from milepost.serve import GROUPS
+from milepost.worker import GROUPS as WORKER
 from tests.bridge.recording_sink import RecordingSink
 from tests.milepost.conftest import SECRET
 from tests.milepost.console import environment, milepost, running
@@ -60,6 +61,7 @@ def test_the_ports_are_where_clients_look(compose: dict[str, Any]) -> None:
     assert ports == {
         "nats": ["4222:4222", "127.0.0.1:8222:8222"],
         "milepost": ["8080:8080", "8081:8080"],
+        "worker": [],
         "demo": [],
     }
 
@@ -96,6 +98,8 @@ def test_the_server_s_options_are_nats_server_s_own(compose: dict[str, Any]) -> 
 def test_variables_are_options_of_what_is_run(compose: dict[str, Any]) -> None:
     known = {name.variable for model, group in GROUPS.items() for name in names(model, group).values()}
     assert set(compose["services"]["milepost"]["environment"]) <= known
+    known = {name.variable for model, group in WORKER.items() for name in names(model, group).values()}
+    assert set(compose["services"]["worker"]["environment"]) <= known | {"MILEPOST_WORKER_HEALTH_PORT"}
     reported = set(compose["services"]["demo"]["environment"])
     assert reported == {"NATS_URL", "NATS_USER", "NATS_PASSWORD", "MILEPOST_TENANT", "MILEPOST_JOB"}
 
@@ -117,6 +121,8 @@ def test_the_commands_parse(compose: dict[str, Any]) -> None:
     serve = compose["services"]["milepost"]["command"]
     assert serve[0] == "milepost"
     assert milepost(*serve[1:], "--help").returncode == 0
+    worker = compose["services"]["worker"]["command"]
+    assert milepost(*worker[1:], "--help").returncode == 0
     module, *rest = compose["services"]["demo"]["command"][2:]
     assert module == "milepost.pipeline"
     assert rest == ["--database", "/tmp/names.sqlite"]
@@ -157,6 +163,22 @@ def test_its_services_run_by_hand_show_the_job_to_a_client(
             assert done.returncode == 0
             assert watching.end() == 0
             assert any("Load into SQLite: completed  3 rows" in line for line in watching.rest())
+
+
+def test_its_worker_run_by_hand_runs_what_its_tenant_submits(compose: dict[str, Any], walled: NatsServer) -> None:
+    """As the tenant's own user, whom the accounts let do that and no more; the image's health check finds it well."""
+    hub, worker = compose["services"]["milepost"], compose["services"]["worker"]
+    hub_env = environment_of(hub, NATS_URL=walled.url, MILEPOST_HOST="127.0.0.1", MILEPOST_PORT="0")
+    with running(*hub["command"][1:], env=hub_env) as service:
+        url = service.until("Milepost serves").split()[2]
+        worker_env = environment_of(worker, NATS_URL=walled.url, MILEPOST_WORKER_HEALTH_PORT="0")
+        with running(*worker["command"][1:], env=worker_env) as working:
+            working.until("Milepost runs jobs")
+            token = milepost("token", "--tenant", "acme", "--scope", "submit", env=hub_env).stdout.strip()
+            env = {"MILEPOST_URL": url, "MILEPOST_TOKEN": token}
+            done = milepost("submit", "names", '{"files": 20}', "--wait", env=env)
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert worker["environment"]["MILEPOST_WORKER_HEALTH_PORT"] in dockerfile()
 
 
 def dockerfile() -> str:
