@@ -13,8 +13,17 @@ from typing import Any
 import httpx
 from milepost_bridge import Bridge, BridgeSettings
 from milepost_hub import HubSettings, KeySource, Verifier
+from milepost_hub.signer import Signer
+from milepost_hub.token import issue
 from milepost_reporter import Reporter
+from milepost_reporter.cancel import CancelToken
+from milepost_runner.jobs import Jobs
+from milepost_runner.progress import Progress
+from milepost_runner.registry import Registry
+from milepost_runner.settings import WorkerSettings
+from milepost_runner.worker import Worker
 
+from milepost.desk import Desk
 from milepost.nats_server import NatsServer
 from tests.bridge.bare_publisher import BarePublisher
 from tests.hub.live_hub import EVENT, LiveHub, a_client, a_watcher, watchers
@@ -238,3 +247,50 @@ async def test_leaving_under_load_leaves_nothing(shared_nats: NatsServer) -> Non
         assert (await client.closed()).code == 4001
         client.close()
     await eventually_async(lambda: asyncio.all_tasks() == before)
+
+
+async def test_a_job_submitted_over_http_runs_on_a_worker_is_watched_and_cancelled(shared_nats: NatsServer) -> None:
+    """HTTP, queue, worker, log, WebSocket and back: the job hears of its cancelling, and its watcher of its end."""
+    tenant = a_tenant()
+    registry = Registry()
+
+    @registry.job(f"wait-{tenant}")
+    async def wait(payload: Any, progress: Progress, cancel: CancelToken) -> None:  # noqa: ANN401 - any JSON
+        progress(0.5, f"given {payload}")
+        await cancel
+        cancel.raise_if_requested()
+
+    worker = Worker(shared_nats.url, WorkerSettings(executor="async"), registry=registry)
+    async with (
+        spine(shared_nats) as hub,
+        Jobs(shared_nats.url) as jobs,
+        worker,
+        httpx.AsyncClient(base_url=hub.url, trust_env=False) as http,
+    ):
+        hub.employ(Desk(jobs))
+        hub.signer = Signer(SECRET)
+        await asyncio.gather(jobs.ready(), worker.ready())
+        mine = {"Authorization": f"Bearer {issue(SECRET, tenant, scopes=['submit', 'cancel'])}"}
+        answer = await http.post("/api/jobs", json={"name": f"wait-{tenant}", "payload": 7}, headers=mine)
+        assert answer.status_code == 201, answer.text
+        job = answer.json()["jobId"]
+        async with await RawClient.connect(hub.port, answer.json()["token"]) as client:
+            await client.send({"action": "subscribe", "jobId": job})
+            while (await told(client)).get("message") != "given 7":
+                pass
+            gone = await http.delete(f"/api/jobs/{job}", headers=mine)
+            assert (gone.status_code, gone.json()["status"]) == (202, "cancelling")
+            statuses = []
+            while "cancelled" not in statuses:
+                statuses.append((await told(client)).get("status"))
+            assert statuses[-2:] == ["cancelling", "cancelled"]
+        assert (await http.delete(f"/api/jobs/{job}", headers=mine)).status_code == 409
+        assert (await jobs.store(tenant).get(job)).status == "cancelled"
+        assert worker.counts == {"cancelled": 1}
+
+
+async def told(client: RawClient) -> dict[str, Any]:
+    """What the next message says of the job, be it a snapshot or an event."""
+    message = await client.message()
+    fields: dict[str, Any] = message.get("snapshot") or message.get("payload") or {}
+    return fields
