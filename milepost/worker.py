@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import traceback
@@ -18,7 +19,7 @@ from milepost.errors import UsageError
 from milepost.logs import LogFormat, LogLevel
 from milepost.nats_access import NatsAccess
 from milepost.options import Group, expand
-from milepost.serve import SIGNALS, announce, listen
+from milepost.serve import SIGNALS, announce, listen, loop_factory
 
 if TYPE_CHECKING:
     import socket
@@ -99,8 +100,8 @@ def worker(
         logger.info("handler %s of %s, from queue %s", handler.name, handler.function.__module__, handler.queue)
     with contextlib.ExitStack() as stack:
         health = None if health_port is None else stack.enter_context(listen(health_host, health_port))
-        # Python's own event loop: handlers of the async executor run in it
-        asyncio.run(_work(made, nats.shown, health))
+        with asyncio.Runner(loop_factory=loop_factory()) as loops:
+            loops.run(_work(made, nats.shown, health))
 
 
 def _merged(nats: NatsAccess, runner: RunnerSettings, own: WorkerSettings) -> WorkerSettings:
@@ -157,6 +158,9 @@ async def _work(worker: Worker, nats: str, health: socket.socket | None) -> None
 
 async def _tell_ready(worker: Worker, nats: str) -> None:
     await worker.ready()
+    # What is loaded by now stays: a full collection need not go through it again while jobs wait.
+    gc.collect()
+    gc.freeze()
     announce(f"Milepost runs jobs from NATS at {nats}")
 
 
