@@ -103,6 +103,9 @@ class Claim:
 async def take(api: Api, records: Records, work: Work, delivery: Delivery, *, worker: str, deaths: int) -> Claim | None:
     """Claim a job that was delivered; None when there is nothing to run, and all that was left to do is done.
 
+    Who was frozen with the delivery in hand may find that it was delivered to another since, who runs it: then nothing
+    is done, and nothing answered. Should NATS have forgotten how often it was delivered, it comes again.
+
     Raises:
         Unavailable: nothing is known of it; it is delivered again.
     """
@@ -114,7 +117,11 @@ async def take(api: Api, records: Records, work: Work, delivery: Delivery, *, wo
         known = kept or Kept(waiting(work), 0)
         if known.record.claim == claim:  # the answer to our own writing had been lost
             return Claim(api, records, work, delivery, known)
+        if known.record.claim is not None and delivery.times <= known.record.delivered:
+            return None
         turn, record = decide(known.record, worker=worker, claim=claim, deaths=deaths, at=datetime.now(UTC))
+        if turn is Turn.RUN:
+            record = record.changed(delivered=delivery.times)
         revision = 0 if turn is Turn.TOLD else await records.write(tenant, job, record, known.revision)
         if revision is None:
             kept = await records.written(tenant, job)

@@ -52,7 +52,8 @@ class JobRecord(NamedTuple):
     """What is known of one job. Times are aware; `result` and `payload` are any JSON.
 
     `deaths`: how many workers have died with it. `failures`: how many runs have failed and been followed by another.
-    `claim`: who may change it while it runs, a secret of one claim. `started_at`: when the last run began.
+    `claim`: who may change it while it runs, a secret of one claim. `delivered`: how often its
+    message had been delivered when it was claimed. `started_at`: when the last run began.
     """
 
     name: str
@@ -65,6 +66,7 @@ class JobRecord(NamedTuple):
     failures: int = 0
     worker: str | None = None
     claim: str | None = None
+    delivered: int = 0
     cancel_reason: str | None = None
     fraction: float | None = None
     message: str | None = None
@@ -110,6 +112,7 @@ class _Kept(BaseModel):
     failures: int = Field(default=0, ge=0, le=_MOST)
     worker: str | None = None
     claim: str | None = None
+    delivered: int = Field(default=0, ge=0, le=_MOST)
     cancel_reason: str | None = None
     fraction: float | None = Field(default=None, allow_inf_nan=False)
     message: str | None = None

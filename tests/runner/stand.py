@@ -132,6 +132,12 @@ class Stand:
                     return log
                 await asyncio.sleep(0.01)
 
+    async def says(self, job: str, told: str) -> None:
+        """Return when the job's own events have this one: status and run."""
+        async with asyncio.timeout(30):
+            while told not in (await self.log(job)).course:  # noqa: ASYNC110 - NATS tells nobody
+                await asyncio.sleep(0.01)
+
     async def waiting(self) -> int:
         """Jobs that are in the queue, those that run among them."""
         info = await self.api.request(f"$JS.API.STREAM.INFO.{WORK}", {"subjects_filter": f"tenant.{self.tenant}.>"})

@@ -161,6 +161,13 @@ async def sleep(payload: float, progress: Progress, cancel: CancelToken) -> floa
     return payload
 
 
+@job("w_patient_sleep", deaths=1000)
+async def patient_sleep(payload: float, progress: Progress, cancel: CancelToken) -> float:
+    """The same, however often its worker dies."""
+    progress(0.5, "half way")
+    return await sleep(payload, progress, cancel)
+
+
 @job("w_finish_anyway")
 async def finish_anyway(payload: dict[str, Any], progress: Progress, cancel: CancelToken) -> str:
     """Hears that it is told to stop, and completes all the same."""
