@@ -90,6 +90,8 @@ class Run:
         try:
             outcome = await self._execute()
             self._leave_control()
+            # Another job may run while this one's end is told. None comes while NATS does not take that.
+            self._release()
             await self._settle(outcome)
         except ClaimLost:
             self._over("lost", "somebody else has it")
@@ -226,7 +228,6 @@ class Run:
             return to_be_tried_again(record) if retry else failed(record, outcome.error, _now())
 
         record = await self._claim.change(settled)
-        self._release()
         if not record.ended and not retry:
             await self._give_back(record, 0.0)
             self._over("given_back")
