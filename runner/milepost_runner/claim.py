@@ -63,15 +63,17 @@ class Claim:
     async def change(self, change: Callable[[JobRecord], JobRecord]) -> JobRecord:
         """Write the record as changed; `change` is called again when somebody has told it to stop meanwhile."""
         tenant, _, job = self.work.place
+        tried: list[JobRecord] = []
         async with self._changing:
             while True:
                 record = change(self.record)
+                tried.append(record)
                 try:
                     revision = await self._records.write(tenant, job, record, self._revision)
                     if revision is not None:
                         self._revision, self.record = revision, record
                         return record
-                    if await self._reread(record):
+                    if await self._reread(tried):
                         return self.record
                 except Unavailable:
                     await asyncio.sleep(_AGAIN)
@@ -81,17 +83,17 @@ class Claim:
         async with self._changing:
             while True:
                 try:
-                    await self._reread(None)
+                    await self._reread([])
                 except Unavailable:
                     await asyncio.sleep(_AGAIN)
                 else:
                     return self.record
 
-    async def _reread(self, written: JobRecord | None) -> bool:
-        """Take in what others have written. Whether it is what was to be written: the answer to that had been lost."""
+    async def _reread(self, tried: list[JobRecord]) -> bool:
+        """Take in what is written. Whether it is one of those that were tried: the answer to that had been lost."""
         tenant, _, job = self.work.place
         kept = await self._records.written(tenant, job)
-        if kept is not None and written is not None and kept.record == written:
+        if kept is not None and kept.record in tried:
             self._revision, self.record = kept.revision, kept.record
             return True
         if kept is None or kept.record.claim != self.record.claim or kept.record.run != self.record.run:

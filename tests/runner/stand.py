@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from milepost_bridge.settings import BridgeSettings
 from milepost_bridge.streams import LOG
@@ -31,6 +31,8 @@ from milepost_runner.worker import Worker
 from milepost.nats_server import NatsServer
 from tests.runner.work_handlers import registry_of
 from tests.waiting import eventually_async
+
+A = TypeVar("A", bound=Api)
 
 IMPATIENT: dict[str, Any] = {
     "ping_interval": 0.5,
@@ -183,7 +185,7 @@ async def standing(
 ) -> AsyncIterator[Stand]:
     """A new tenant on a server, with a job log as a hub makes it, or none."""
     registry = registry or registry_of()
-    async with live_api(server) as api:
+    async with live_api(server, Api) as api:
         if log:
             await ensure_log(api, BridgeSettings())
         shared = RunnerSettings.model_validate({**IMPATIENT, "claim": 2.0, **settings})
@@ -194,9 +196,9 @@ async def standing(
 
 
 @contextlib.asynccontextmanager
-async def live_api(server: NatsServer) -> AsyncIterator[Api]:
+async def live_api(server: NatsServer, kind: type[A]) -> AsyncIterator[A]:
     """A connection of the test's own."""
-    api = Api([server.url], RunnerSettings.model_validate(IMPATIENT), lambda: None, Complaints(_LOGGER))
+    api = kind([server.url], RunnerSettings.model_validate(IMPATIENT), lambda: None, Complaints(_LOGGER))
     api.start()
     try:
         await eventually_async(lambda: api.up)
