@@ -70,6 +70,32 @@ def test_a_schema_that_doubles_at_each_step_is_left() -> None:
     assert reasons({"$defs": {**doubling, "d60": {"type": "string"}}, "$ref": "#/$defs/d0"}, "x") == []
 
 
+def test_what_references_multiply_in_steps_that_nobody_counts_is_passed_over() -> None:
+    """jsonschema goes through these by itself when it looks what was evaluated: two to the sixtieth times."""
+    both = {f"d{n}": {"dependentSchemas": {key: {"$ref": f"#/$defs/d{n + 1}"} for key in "ab"}} for n in range(60)}
+    for word in ("unevaluatedProperties", "unevaluatedItems"):
+        endless = {word: False, **both["d0"], "$defs": {**both, "d60": {}}}
+        assert reasons(endless, {"a": 1, "b": 1}) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"items": {"enum": list(range(10_000))}},
+        {
+            "$id": "http://here.invalid/x",
+            "items": {"$ref": "#last"},
+            "$defs": {f"d{n}": {"$anchor": f"a{n}"} for n in range(1_000)}
+            | {"last": {"$anchor": "last", "type": "integer"}},
+        },
+    ],
+    ids=["each item among many values", "each item by a name"],
+)
+def test_steps_that_are_long_ones_do_not_add_up(schema: dict[str, Any]) -> None:
+    """Minutes of a core's time otherwise. The last item would not fit: so far it does not come."""
+    assert reasons(harmless(schema), [9_999] * 10_000 + ["x"]) == []
+
+
 def test_nothing_is_fetched() -> None:
     """A document elsewhere is not looked for: nobody connects."""
     with socket.create_server(("127.0.0.1", 0)) as server:
