@@ -20,21 +20,26 @@ from milepost_hub.keys import KeySource
 from milepost_hub.settings import HubSettings
 from milepost_hub.token import Verifier
 from milepost_reporter.event import Event
+from milepost_reporter.jetstream.access import Access
+from milepost_runner.settings import RunnerSettings, WorkerSettings
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
-PAGES: Final = ("hub.md", "bridge.md", "protocol.md")
+PAGES: Final = ("hub.md", "bridge.md", "protocol.md", "runner.md")
 _TABLE: Final = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _FIRST_FINAL: Final = 4500
 _LONG: Final = 10_000
 """From here on a number is easier to read with commas."""
 
 
-def settings(model: type[BaseModel]) -> str:
-    """Each field with its default and its docstring."""
-    rows = [(f"`{name}`", _default(info), info.description or "") for name, info in model.model_fields.items()]
+def settings(model: type[BaseModel], without: type[BaseModel] | None = None) -> str:
+    """Each field with its default and its docstring, but for those that another model has too."""
+    fields = {
+        name: info for name, info in model.model_fields.items() if without is None or name not in without.model_fields
+    }
+    rows = [(f"`{name}`", _default(info), info.description or "") for name, info in fields.items()]
     return _table(("setting", "default", ""), rows)
 
 
@@ -66,6 +71,8 @@ def payload() -> str:
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "hub-settings": lambda: settings(HubSettings),
     "bridge-settings": lambda: settings(BridgeSettings),
+    "runner-settings": lambda: settings(RunnerSettings, without=Access),
+    "worker-settings": lambda: settings(WorkerSettings, without=RunnerSettings),
     "close-codes": close_codes,
     "metrics": metrics,
     "payload": payload,
