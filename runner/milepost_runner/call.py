@@ -69,6 +69,7 @@ class Call(NamedTuple):
         return isinstance(error, Cancelled) or (isinstance(error, _STOPS) and self.cancel.requested)
 
     def _call(self) -> Any:  # noqa: ANN401 - the user's
+        self.progress.obey(self.cancel)
         given = self.handler.read(self.payload)
         return self.handler.call(given, self.progress, self.cancel)
 

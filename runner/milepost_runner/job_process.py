@@ -83,6 +83,7 @@ def _run(pipe: socket.socket) -> int:
     outcome = _outcome(order, progress, cancel)
     if os.getpid() != pid:  # the handler has forked, and its child came back from it
         return 0
+    progress.take_back()
     progress.close()
     pipe.sendall(frames.write(frames.OUTCOME, _written(outcome)))
     atexit._run_exitfuncs()

@@ -54,7 +54,7 @@ class RunProgress(Progress):
             self.result(from_json(outcome.result))
         self._will_retry = will_retry
         self._end(Ending(outcome.status, message, outcome.error))
-        self.begin_close()
+        self.take_back()
         await self._run_sender.ended()
 
     def abandon(self) -> None:

@@ -251,7 +251,7 @@ class Run:
         return not outcome.final and record.status != CANCELLING and record.failures < self._handler.retries
 
     async def _give_back(self, record: JobRecord, pause: float) -> None:
-        self._progress.begin_close()
+        self._progress.take_back()
         # Whoever was frozen since the record was written may have been taken for dead: its job is not to be put back.
         await self._claim.refresh()
         with contextlib.suppress(Unavailable):  # whoever runs it next tells that it does

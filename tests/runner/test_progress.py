@@ -40,7 +40,7 @@ def test_nodes_that_the_other_process_left_end_as_its_handler_did_and_only_those
 
 def test_what_comes_after_the_end_is_late() -> None:
     progress = RecordingProgress()
-    progress.complete()
+    progress.take_back()
     progress.forward(LOG, b'{"kind":"log","message":"late"}')
     progress.forward(PROGRESS, b'{"nodeId":"a","status":"running"}')
     assert progress.stats.late == 2
