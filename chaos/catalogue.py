@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from chaos.scenarios import clients, crashes, ends, joins, lives
+from chaos.scenarios import clients, crashes, ends, joins, lives, workers
 from chaos.stage import Stage
 
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -32,6 +32,9 @@ _ALL: Final[tuple[Scenario, ...]] = (
     ends.died_unwatched,
     ends.two_ends,
     ends.wrong_clocks,
+    workers.workers_killed,
+    workers.workers_frozen,
+    workers.workers_without_nats,
 )
 
 SCENARIOS: Final[dict[str, Scenario]] = {scenario.__name__.replace("_", "-"): scenario for scenario in _ALL}

@@ -28,6 +28,7 @@ from chaos.sse_reader import SseReader
 from chaos.verdict import Verdict
 from chaos.waiting import WaitedInVainError, until, until_async
 from chaos.websocket_reader import WebSocketReader
+from chaos.worker import WorkerProcess
 
 T = TypeVar("T")
 _R = TypeVar("_R", bound=Reader)
@@ -51,6 +52,7 @@ class Stage:
         self._servers: list[Server] = []
         self._hubs: list[HubProcess] = []
         self._jobs: list[JobProcess] = []
+        self._workers: list[WorkerProcess] = []
         self._baselines: dict[HubProcess, Footprint] = {}
 
     @contextlib.asynccontextmanager
@@ -121,6 +123,14 @@ class Stage:
         self._jobs.append(job)
         await job.start()
         return job
+
+    async def worker(self, nats_url: str) -> WorkerProcess:
+        """A worker, which asks for work."""
+        name = f"worker-{len(self._workers)}"
+        worker = WorkerProcess(name, nats_url, self.directory / f"{name}.log")
+        self._workers.append(worker)
+        await worker.start()
+        return worker
 
     def target(self, hub: HubProcess, job: str = "job", url: str | None = None) -> Target:
         """Where a reader finds a job."""
@@ -288,6 +298,11 @@ class Stage:
         await leave_all(self.readers)
         for job in self._jobs:
             await job.kill()
+        for worker in self._workers:
+            await worker.kill()
+            self.verdict.problems += [
+                f"{worker.process.name} says: {line}" for line in complaints(worker.process.log_text())
+            ]
         for hub in self._hubs:
             await hub.process.kill()
             self.verdict.problems += [f"{hub.name} says: {line}" for line in complaints(hub.process.log_text())]
