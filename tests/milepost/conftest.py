@@ -11,6 +11,7 @@ from milepost_hub.token import issue
 
 from milepost.nats_server import NatsServer
 from tests.milepost.console import Running, running
+from tests.milepost.terminal import Open, Terminal
 
 SECRET = "a secret of the tests, long enough for HS256"
 
@@ -44,3 +45,15 @@ def service(shared_nats: NatsServer) -> Iterator[Service]:
     """One service for all tests that leave it running; each uses a tenant of its own."""
     with serving(shared_nats.url) as running_service:
         yield running_service
+
+
+@pytest.fixture
+def terminal(request: pytest.FixtureRequest) -> Open:
+    """Opens windows with a command in each, closed with the test."""
+
+    def start(*arguments: str) -> Terminal:
+        opened = Terminal(*arguments)
+        request.addfinalizer(opened.close)
+        return opened
+
+    return start

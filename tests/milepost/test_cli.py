@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import typer.main
 from milepost_hub.settings import HubSettings
+from milepost_runner.settings import RunnerSettings, WorkerSettings
+from pydantic import BaseModel
 
 from milepost.cli import COMMANDS, app
-from milepost.options import names
-from milepost.serve import GROUPS
+from milepost.options import Group, names
+from milepost.serve import GROUPS as SERVE
+from milepost.worker import GROUPS as WORKER
 from tests.milepost.console import milepost
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +43,31 @@ def test_no_two_options_share_a_flag_or_a_variable(command: str) -> None:
     assert len(set(variables)) == len(variables)
 
 
-def test_every_setting_of_the_hub_is_an_option_of_serve_with_the_same_default() -> None:
-    options = {option.opts[0]: option for option in options_of("serve")}
-    for field, name in names(HubSettings, GROUPS[HubSettings]).items():
-        default = HubSettings.model_fields[field].default
+@pytest.mark.parametrize(
+    ("command", "model", "groups"),
+    [
+        ("serve", HubSettings, SERVE),
+        ("serve", RunnerSettings, SERVE),
+        ("worker", RunnerSettings, WORKER),
+        ("worker", WorkerSettings, WORKER),
+    ],
+)
+def test_every_setting_is_an_option_with_the_same_default(
+    command: str, model: type[BaseModel], groups: dict[type[BaseModel], Group]
+) -> None:
+    options = {option.opts[0]: option for option in options_of(command)}
+    for field, name in names(model, groups[model]).items():
+        default = model.model_fields[field].default
         shown = options[name.flag].default
         assert (tuple(shown or ()) if isinstance(default, tuple) else shown) == default, field
+
+
+def test_queue_and_store_have_the_same_names_for_the_service_and_for_workers() -> None:
+    """So that one environment is right for both; what is a worker's own cannot be mistaken for it."""
+    assert names(RunnerSettings, SERVE[RunnerSettings]) == names(RunnerSettings, WORKER[RunnerSettings])
+    own = names(WorkerSettings, WORKER[WorkerSettings])
+    assert own["concurrency"] == ("--concurrency", "MILEPOST_WORKER_CONCURRENCY")
+    assert set(own) == set(WorkerSettings.model_fields) - set(RunnerSettings.model_fields)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
