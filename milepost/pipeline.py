@@ -116,18 +116,20 @@ def run(
     job.plan(_PLAN, _EDGES)
     paths = _find(root)[:most]
     job.log(f"{len(paths)} files under {root.name}")
-    with closing(sqlite3.connect(database or "")) as connection, _stopping(connection, cancel), connection:
+    with closing(sqlite3.connect(database or "")) as connection, connection:
+        # a statement that is at work when the job is told to stop ends within milliseconds
+        connection.set_progress_handler(lambda: cancel.requested, _INSTRUCTIONS)
         connection.executescript(_SCHEMA)
         # generators: each file passes through all three before the next is read, so the nodes move together
-        _load(job, connection, _tokenize(job, _scan(job, root, paths, cancel), len(paths)))
-        _index(job, connection)
-        return _report(job, connection)
+        files = _tokenize(job, _scan(job, root, paths, cancel), len(paths))
+        _load(job, connection, files, cancel)
+        _index(job, connection, cancel)
+        return _report(job, connection, cancel)
 
 
 @contextmanager
-def _stopping(connection: sqlite3.Connection, cancel: CancelToken) -> Iterator[None]:
-    """A statement that is at work when the job is told to stop ends within milliseconds."""
-    connection.set_progress_handler(lambda: cancel.requested, _INSTRUCTIONS)
+def _stopping(cancel: CancelToken) -> Iterator[None]:
+    """A statement that was interrupted because the job was told to stop has not failed."""
     try:
         yield
     except sqlite3.OperationalError:
@@ -178,8 +180,10 @@ def _is_name(item: tokenize.TokenInfo) -> bool:
     return item.type == token.NAME and not keyword.iskeyword(item.string)
 
 
-def _load(job: Reporter, connection: sqlite3.Connection, files: Iterable[tuple[Source, list[Word]]]) -> None:
-    with job.node(LOAD, _NAMES[LOAD], unit="rows") as node:
+def _load(
+    job: Reporter, connection: sqlite3.Connection, files: Iterable[tuple[Source, list[Word]]], cancel: CancelToken
+) -> None:
+    with job.node(LOAD, _NAMES[LOAD], unit="rows") as node, _stopping(cancel):
         for number, (source, words) in enumerate(files, start=1):
             connection.execute("INSERT INTO source VALUES (?, ?, ?)", (number, source.path, len(source.content)))
             rows = ((number, word.line, word.word) for word in words)
@@ -187,16 +191,16 @@ def _load(job: Reporter, connection: sqlite3.Connection, files: Iterable[tuple[S
             node.advance(len(words))
 
 
-def _index(job: Reporter, connection: sqlite3.Connection) -> None:
-    with job.node(INDEX, _NAMES[INDEX], total=len(_INDEXES), unit="indexes") as node:
+def _index(job: Reporter, connection: sqlite3.Connection, cancel: CancelToken) -> None:
+    with job.node(INDEX, _NAMES[INDEX], total=len(_INDEXES), unit="indexes") as node, _stopping(cancel):
         for statement in _INDEXES:
             connection.execute(statement)
             node.advance()
 
 
-def _report(job: Reporter, connection: sqlite3.Connection) -> Report:
+def _report(job: Reporter, connection: sqlite3.Connection, cancel: CancelToken) -> Report:
     report: Report = {}
-    with job.node(REPORT, _NAMES[REPORT], total=len(QUERIES), unit="queries") as node:
+    with job.node(REPORT, _NAMES[REPORT], total=len(QUERIES), unit="queries") as node, _stopping(cancel):
         for title, query in QUERIES.items():
             node.report(message=title)
             report[title] = connection.execute(query).fetchall()

@@ -124,9 +124,11 @@ class ToldWhenLookedAt(CancelToken):
 
 @pytest.mark.parametrize("looks", [1, 2, 4])
 def test_it_stops_between_two_files_and_in_the_middle_of_the_database_s_work(root: Path, looks: int) -> None:
+    """None of its nodes has failed then."""
     (root / "long.py").write_text("x = 1\n" * 20_000)
     with Reporter.recording() as job, pytest.raises(Cancelled, match="enough"):
         pipeline.run(job, root, None, cancel=ToldWhenLookedAt(looks))
+    assert {event.get("status") for event in job.events} <= {"running", "cancelled", None}
 
 
 def test_as_a_handler_it_takes_a_payload_that_names_no_files() -> None:
