@@ -25,7 +25,6 @@ from milepost_runner.handler import Handler
 from milepost_runner.lifecycle import tell_queued
 from milepost_runner.record import (
     CANCELLING,
-    RUNNING,
     JobRecord,
     cancelled,
     completed,
@@ -119,9 +118,12 @@ class Run:
         return self._place
 
     async def goes_on(self, reply: str) -> bool:
-        """The job was delivered once more, here: whether it is still this run's, which answers for it then."""
+        """The job was delivered once more, here: whether it is still this run's, which answers for it then.
+
+        Also one whose end is being told: nobody is to tell it ahead of what the run has to say before.
+        """
         await self._refresh()
-        if self._lost or self._claim.record.status not in {RUNNING, CANCELLING}:
+        if self._lost:
             return False
         self._claim.delivered_again(reply)
         self._claim.beat()
