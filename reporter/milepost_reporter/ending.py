@@ -5,7 +5,7 @@ import traceback
 from typing import NamedTuple, Self
 
 from milepost_reporter.cancel import Cancelled
-from milepost_reporter.payload import MAX_DETAILS, text
+from milepost_reporter.payload import tail, text
 
 _STOPPED = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, Cancelled)
 """What leaves a block because somebody wanted it to."""
@@ -43,4 +43,4 @@ def _is_stop(error: BaseException) -> bool:
 def _told(error: BaseException) -> dict[str, str]:
     message = "".join(traceback.format_exception_only(error)).strip()
     details = "".join(traceback.format_exception(error))
-    return {"message": text("message", message), "details": details[-MAX_DETAILS:]}
+    return {"message": text("message", message), "details": tail(details)}

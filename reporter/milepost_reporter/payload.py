@@ -18,6 +18,8 @@ MAX_MESSAGE: Final = 4_096
 MAX_DETAILS: Final = 8_192
 """Characters of an error's details; the last ones are kept, where a traceback has its point."""
 
+_CONTROLS: Final = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
+
 _LARGEST: Final = 2**63
 """Whole numbers beyond are nobody's count."""
 
@@ -69,6 +71,14 @@ def text(name: str, value: object, limit: int = MAX_MESSAGE) -> str:
     if not isinstance(value, str):
         raise BadValueError(f"{name} must be text, not {type(value).__name__}")
     return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def tail(given: str) -> str:
+    """An error's details as a payload has room for them: the last characters, and signs in place of control characters.
+
+    JSON writes each of those in six bytes: with them the end of a job could be too large to be told.
+    """
+    return given[-MAX_DETAILS:].translate(_CONTROLS)
 
 
 def optional_text(name: str, value: object) -> str | None:

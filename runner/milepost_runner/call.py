@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from milepost_reporter.cancel import Cancelled, CancelToken
 from milepost_reporter.ending import Ending
-from pydantic_core import to_json
+from milepost_reporter.payload import MAX_DETAILS, MAX_MESSAGE
+from pydantic_core import from_json, to_json
 
 from milepost_runner.errors import BadPayload
 from milepost_runner.executor import CANCELLED, COMPLETED, FAILED, Outcome
@@ -18,6 +19,9 @@ from milepost_runner.progress import Progress
 
 MAX_RESULT: Final = 49_152
 """Bytes of a result as JSON, unless told otherwise."""
+
+_AROUND: Final = b"[[[[%b]]]]"
+"""As deep as a result stands in records and messages, or a little deeper."""
 
 _STOPS: Final = (asyncio.CancelledError, KeyboardInterrupt)
 """What a job that was told to stop may be left by; without having been told, it has failed."""
@@ -38,9 +42,9 @@ class Call(NamedTuple):
             returned = self._call()
             if inspect.isawaitable(returned):
                 returned = asyncio.run(_awaited(returned))
+            return self._returned(returned)
         except BaseException as error:
             return self.left_by(error)
-        return self._returned(returned)
 
     async def in_loop(self) -> Outcome:
         """Call and await it in the running event loop. Never raises, also when its task is cancelled."""
@@ -48,18 +52,18 @@ class Call(NamedTuple):
             returned = self._call()
             if inspect.isawaitable(returned):
                 returned = await returned
+            return self._returned(returned)
         except BaseException as error:
             return self.left_by(error)
-        return self._returned(returned)
 
     def left_by(self, error: BaseException) -> Outcome:
         """What an exception means that left the handler."""
         if self._is_stop(error):
             return Outcome(CANCELLED)
-        if isinstance(error, SystemExit) and error.code in (None, 0):
+        if isinstance(error, SystemExit) and (error.code is None or (isinstance(error.code, int) and not error.code)):
             return Outcome(COMPLETED)
         if isinstance(error, BadPayload):
-            return failed(str(error), json.dumps(error.reasons), final=True)
+            return failed(str(error)[:MAX_MESSAGE], _details(error.reasons), final=True)
         return Outcome(FAILED, error=Ending.failed(error).error)
 
     def _is_stop(self, error: BaseException) -> bool:
@@ -76,10 +80,13 @@ class Call(NamedTuple):
     def _returned(self, value: Any) -> Outcome:  # noqa: ANN401 - the user's
         try:
             result = to_json(value, inf_nan_mode="null")
+            if len(result) > self.max_result:
+                return failed(f"the result has {len(result):,} bytes, more than {self.max_result:,}", final=True)
+            # Readers give up what is nested 200 deep, this within what they read, and numbers of 4,300 digits.
+            json.dumps(from_json(_AROUND % result))
         except Exception as error:
-            return failed(f"what {self.handler.name} returned is not JSON: {error}", final=True)
-        if len(result) > self.max_result:
-            return failed(f"the result has {len(result):,} bytes, more than {self.max_result:,}", final=True)
+            words = f"what {self.handler.name} returned is no JSON that can be read: {error}"
+            return failed(words[:MAX_MESSAGE], final=True)
         return Outcome(COMPLETED, result)
 
 
@@ -92,6 +99,14 @@ def failed(message: str, details: str | None = None, *, final: bool = False) -> 
 def given_up(cancel: CancelToken, message: str) -> Outcome:
     """What a handler came to that had to be ended: cancelled when it had been told to stop, else failed."""
     return Outcome(CANCELLED) if cancel.requested else failed(message)
+
+
+def _details(reasons: list[dict[str, Any]]) -> str:
+    """As many reasons as there is room for, as JSON."""
+    told = [json.dumps(reason, default=str) for reason in reasons]
+    while told and sum(map(len, told)) + 2 * len(told) > MAX_DETAILS:
+        told.pop()
+    return f"[{', '.join(told)}]"
 
 
 async def _awaited(returned: Any) -> Any:  # noqa: ANN401 - the user's

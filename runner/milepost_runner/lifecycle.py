@@ -10,7 +10,7 @@ from milepost_reporter import subject
 from milepost_reporter.event import JOB
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Refused, Unavailable
-from milepost_reporter.payload import MAX_DETAILS, MAX_MESSAGE, encode, moment
+from milepost_reporter.payload import MAX_MESSAGE, encode, moment, tail
 
 from milepost_runner.record import JobRecord
 
@@ -43,7 +43,7 @@ def _bounded(error: dict[str, str] | None) -> dict[str, str] | None:
     if error is None:
         return None
     told = {"message": error.get("message", "")[:MAX_MESSAGE]}
-    return told | {"details": error["details"][-MAX_DETAILS:]} if "details" in error else told
+    return told | {"details": tail(error["details"])} if "details" in error else told
 
 
 async def _tell(api: Api, to: str, event: bytes, headers: dict[str, str], run: int) -> None:

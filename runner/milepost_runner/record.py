@@ -40,6 +40,9 @@ CANCELLED: Final = "cancelled"
 
 ENDS: Final = frozenset({COMPLETED, FAILED, CANCELLED})
 
+_MAX_REASON: Final = 1_000
+"""Characters of why a job is to stop: they stand in the record, and in the run's end."""
+
 _MOST: Final = 2**53 - 1
 """Counts that every reader can hold; a run stands in a subject, too."""
 
@@ -171,6 +174,7 @@ def decide(record: JobRecord, *, worker: str, claim: str, deaths: int, at: datet
 
 def told_to_stop(record: JobRecord, reason: str | None, at: datetime) -> JobRecord:
     """After a request to cancel a job that has not ended."""
+    reason = reason[:_MAX_REASON] if reason is not None else None
     if record.status == QUEUED:
         return cancelled(record.changed(cancel_reason=reason), at)
     return record.changed(status=CANCELLING, cancel_reason=record.cancel_reason or reason)

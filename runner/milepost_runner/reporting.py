@@ -6,6 +6,7 @@ from typing import Self
 
 from milepost_reporter.ending import Ending
 from milepost_reporter.event import JOB
+from milepost_reporter.payload import MAX_MESSAGE
 from milepost_reporter.sender import Sender
 from milepost_reporter.settings import Settings
 from pydantic_core import from_json
@@ -53,6 +54,8 @@ class RunProgress(Progress):
         if outcome.result != _NULL:
             self.result(from_json(outcome.result))
         self._will_retry = will_retry
+        # Whoever has written the reason into the record, it is no reason not to tell the end.
+        message = message[:MAX_MESSAGE] if message is not None else None
         self._end(Ending(outcome.status, message, outcome.error))
         self.take_back()
         await self._run_sender.ended()

@@ -84,7 +84,7 @@ def test_a_result_that_is_no_json_is_a_final_failure() -> None:
     outcome = called(returning(object()))
     assert (outcome.status, outcome.final) == (FAILED, True)
     assert outcome.error is not None
-    assert "returned is not JSON" in outcome.error["message"]
+    assert "returned is no JSON that can be read" in outcome.error["message"]
 
 
 def test_a_payload_is_checked_and_one_that_does_not_fit_is_a_final_failure_with_reasons() -> None:

@@ -157,6 +157,7 @@ def test_a_retry_is_no_death() -> None:
 def test_the_first_reason_to_stop_stays() -> None:
     assert told_to_stop(cancelling(), "another", LATER).cancel_reason == "enough"
     assert told_to_stop(running(), None, LATER).cancel_reason is None
+    assert told_to_stop(running(), "x" * 100_000, LATER).cancel_reason == "x" * 1_000
     assert told_to_stop(told_to_stop(running(), None, LATER), "then", LATER).cancel_reason == "then"
 
 
