@@ -48,8 +48,7 @@ class CancelToken:
             self._reason = reason
             self._asked.set()
             callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            _call(callback)
+        self._call_back(callbacks)
         return True
 
     def raise_if_requested(self) -> None:
@@ -75,6 +74,10 @@ class CancelToken:
     def __await__(self) -> Generator[Any, None, None]:
         return self._wait().__await__()
 
+    def _call_back(self, callbacks: list[Callable[[], object]]) -> None:
+        for callback in callbacks:
+            _call(callback)
+
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
@@ -94,5 +97,7 @@ class CancelToken:
 def _call(callback: Callable[[], object]) -> None:
     try:
         callback()
-    except (Exception, Cancelled):  # one that stops its own thread by the token is no reason to stop the requester's
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # one that stops or ends its own thread is no reason to stop the requester's
         _logger.exception("a callback on being told to stop has failed")

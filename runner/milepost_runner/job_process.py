@@ -35,6 +35,7 @@ from milepost_runner.executor import Outcome
 from milepost_runner.frames import Frame, FrameReader
 from milepost_runner.progress import Progress
 from milepost_runner.registry import REGISTRY
+from milepost_runner.run_token import RunToken
 
 TIDY: Final = 86
 """Exit code of a process that has told its outcome and has left no child: nobody need look for any."""
@@ -77,7 +78,7 @@ def _run(pipe: socket.socket) -> int:
     if first is None:  # the job was called off meanwhile
         return TIDY
     order = pickle.loads(first.body)  # noqa: S301 - the worker's own words
-    cancel = CancelToken()
+    cancel = RunToken()
     threading.Thread(target=_listen, args=(told, cancel), name="milepost-worker", daemon=True).start()
     progress = PipeProgress.over(pipe, order.settings)
     outcome = _outcome(order, progress, cancel)

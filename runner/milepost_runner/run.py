@@ -11,7 +11,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from milepost_reporter.cancel import CancelToken
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Unavailable
 from milepost_reporter.settings import Settings
@@ -34,6 +33,7 @@ from milepost_runner.record import (
     told_to_stop,
 )
 from milepost_runner.reporting import RunProgress
+from milepost_runner.run_token import RunToken
 from milepost_runner.settings import WorkerSettings
 from milepost_runner.subject import Place
 
@@ -67,7 +67,7 @@ class Run:
         self._handler = handler
         self._release = release
         self._place = claim.work.place
-        self._cancel = CancelToken()
+        self._cancel = RunToken()
         self._timed_out = False
         self._leaving = False
         self._began = time.monotonic()
