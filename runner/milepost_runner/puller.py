@@ -14,7 +14,7 @@ from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.stream import NANOSECONDS
 
 from milepost_runner import subject
-from milepost_runner.fair import Ask, Fair
+from milepost_runner.fair import ASK_PATIENCE, Ask, Fair
 from milepost_runner.subject import WORK, QueueName
 
 _DELIVERY: Final = f"$JS.ACK.{WORK}.".encode()
@@ -109,11 +109,9 @@ class Puller:
         self._set_alarm(moment)
 
     def _put(self, ask: Ask[QueueName]) -> None:
-        question: dict[str, object] = {"batch": ask.jobs}
-        if ask.waits:
-            question["expires"] = round(self._poll * NANOSECONDS)
-        else:
-            question["no_wait"] = True
+        # Every question has an end: at a tenant's limit none is answered, and they would pile up at the server.
+        expires = self._poll if ask.waits else ASK_PATIENCE
+        question = {"batch": ask.jobs, "expires": round(expires * NANOSECONDS), "no_wait": not ask.waits}
         to = f"$JS.API.CONSUMER.MSG.NEXT.{WORK}.{subject.consumer(ask.queue)}"
         self._api.send(to, json.dumps(question).encode(), f"{self._inbox}.{ask.number}")
 

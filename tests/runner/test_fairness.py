@@ -98,8 +98,8 @@ async def test_tenants_that_all_have_work_have_even_shares(nats_server: NatsServ
                 await ended(stand, 100)
             order = await starts(*tenants)
             shares = Counter(tenant for _, tenant in order[:300])
-            # each turn hands out the places in threes, and eight places are no whole number of them
-            assert max(shares.values()) - min(shares.values()) <= 2 * WORKERS * PLACES, shares
+            # who was found first has all the places for a moment, and eight of them are no whole number of threes
+            assert all(80 <= share <= 120 for share in shares.values()), shares
             assert all(worker.counts["lost"] == 0 for worker in pair)
 
 
@@ -116,11 +116,21 @@ async def test_a_tenants_limit_holds_over_all_workers(nats_server: NatsServer) -
                 assert (await stand.ended(job)).run == 1
             # nothing is thrown to and fro between a queue at its limit and a worker with room
             assert sum(worker._puller.returned for worker in pair) <= WORKERS
-            # and no questions pile up at the server: a poll each, and what was asked for when there was no more
-            consumer = subject.consumer(QueueName(stand.tenant, "default"))
-            info = await stand.api.request(f"$JS.API.CONSUMER.INFO.{subject.WORK}.{consumer}")
-            assert info["num_waiting"] <= 2 * WORKERS
         assert most == 3
+
+
+async def test_questions_to_a_tenant_at_its_limit_do_not_pile_up(nats_server: NatsServer) -> None:
+    """The server answers none of them: each has an end of its own. A poll a worker, and what was asked last."""
+    most = 0
+    async with standing(nats_server, tenant_limit=2) as stand:
+        await submit_all(stand, 24, 0.4)
+        consumer = subject.consumer(QueueName(stand.tenant, "default"))
+        async with workers(stand):
+            while await stand.waiting():
+                info = await stand.api.request(f"$JS.API.CONSUMER.INFO.{subject.WORK}.{consumer}")
+                most = max(most, info["num_waiting"])
+                await asyncio.sleep(0.02)
+        assert most <= 3 * WORKERS
 
 
 async def test_a_flood_of_one_tenant_has_all_places_when_nobody_else_wants_any(nats_server: NatsServer) -> None:
