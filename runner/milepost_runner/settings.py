@@ -22,11 +22,11 @@ class RunnerSettings(Access):
     """Jobs of one tenant that run at the same time, on all workers of a queue together."""
     payload_max_bytes: int = Field(default=65_536, ge=1, le=65_536)
     """The longest payload."""
-    queue_max_bytes: int = Field(default=2**30, ge=0)
+    queue_max_bytes: int = Field(default=2**28, ge=0)
     """The most that waiting jobs may take on disk; beyond, none is taken. 0: no bound of its own."""
     store_max_age: float = Field(default=7 * 86_400.0, ge=3_600)
     """A job is remembered for this long after its last change."""
-    store_max_bytes: int = Field(default=2**30, ge=0)
+    store_max_bytes: int = Field(default=2**28, ge=0)
     """The most that the store may take on disk; beyond, the longest unchanged jobs go. 0: no bound of its own."""
     replicas: int = Field(default=1, ge=1, le=5)
     """Copies of each, on as many servers of a cluster; 3 survive the loss of one."""
