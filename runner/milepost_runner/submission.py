@@ -39,6 +39,8 @@ _RANDOM_DIGITS: Final = 8
 _KEY_BYTES: Final = 20
 _WRONG_LAST_SEQUENCE: Final = 10071
 _WRONG_LAST_SEQUENCE_NOW: Final = 10164
+_FULL: Final = 10077
+_FULL_WORDS: Final = "the queue is full: more jobs wait than queue_max_bytes has room for; start more workers, or try later"
 _TRIES: Final = 3
 _PAUSE: Final = 0.05
 _LONGEST_KEY: Final = 256
@@ -195,6 +197,8 @@ class Submissions:
             except Refused as refused:
                 if refused.err_code == _WRONG_LAST_SEQUENCE:
                     return False
+                if refused.err_code == _FULL:
+                    raise QueueUnavailable(_FULL_WORDS) from refused
                 if last or refused.err_code != _WRONG_LAST_SEQUENCE_NOW:
                     raise
             except Unavailable:

@@ -299,7 +299,7 @@ async def test_a_full_queue_is_told_and_nothing_is_left_behind(nats_server: Nats
     tenant = own_tenant()
     async with looking_at(nats_server.url) as api, jobs_on(nats_server.url, queue_max_bytes=100_000) as jobs:
         took = [await jobs.submissions.submit(tenant, "anything", "x" * 60_000)]
-        with pytest.raises(QueueUnavailable, match="maximum bytes exceeded"):
+        with pytest.raises(QueueUnavailable, match="the queue is full"):
             await jobs.submissions.submit(tenant, "anything", "y" * 60_000, key="k")
         assert await queued_of(api, tenant) == [took[0].job]
         log = await api.direct_get("MILEPOST_LOG", seq=1, next_by_subj=f"tenant.{tenant}.>", batch=10)
