@@ -92,7 +92,7 @@ class Claim:
     async def _reread(self, tried: list[JobRecord]) -> bool:
         """Take in what is written. Whether it is one of those that were tried: the answer to that had been lost."""
         tenant, _, job = self.work.place
-        kept = await self._records.written(tenant, job)
+        kept = await self._records.written(tenant, job, self.work)
         if kept is not None and kept.record in tried:
             self._revision, self.record = kept.revision, kept.record
             return True
@@ -114,7 +114,7 @@ async def take(api: Api, records: Records, work: Work, delivery: Delivery, *, wo
     tenant, _, job = work.place
     claim = secrets.token_hex(8)
     # Who gets it first usually finds no record: looking is for those who do not.
-    kept = await records.written(tenant, job) if delivery.times > 1 else None
+    kept = await records.written(tenant, job, work) if delivery.times > 1 else None
     while True:
         known = kept or Kept(waiting(work), 0)
         if known.record.claim == claim:  # the answer to our own writing had been lost
@@ -124,12 +124,29 @@ async def take(api: Api, records: Records, work: Work, delivery: Delivery, *, wo
         turn, record = decide(known.record, worker=worker, claim=claim, deaths=deaths, at=datetime.now(UTC))
         if turn is Turn.RUN:
             record = record.changed(delivered=delivery.times)
-        revision = 0 if turn is Turn.TOLD else await records.write(tenant, job, record, known.revision)
+        try:
+            revision = 0 if turn is Turn.TOLD else await records.write(tenant, job, record, known.revision)
+        except Unavailable:
+            # It may have been written. Left alone, it would pass for a worker that died with the job.
+            kept = await _when_available(records, work)
+            if kept is not None and kept.record.claim == claim:
+                return Claim(api, records, work, delivery, kept)
+            raise
         if revision is None:
-            kept = await records.written(tenant, job)
+            kept = await records.written(tenant, job, work)
         elif turn is Turn.RUN:
             return Claim(api, records, work, delivery, Kept(record, revision))
         else:
             await tell_end(api, tenant, job, record)
             api.send(delivery.reply, b"+ACK")
             return None
+
+
+async def _when_available(records: Records, work: Work) -> Kept | None:
+    """A job's record, however long NATS is away."""
+    tenant, _, job = work.place
+    while True:
+        try:
+            return await records.written(tenant, job, work)
+        except Unavailable:
+            await asyncio.sleep(_AGAIN)

@@ -38,10 +38,11 @@ class Records:
         self.unreadable = 0
         """Records and messages that were none."""
 
-    async def written(self, tenant: str, job: str) -> Kept | None:
+    async def written(self, tenant: str, job: str, work: Work | None = None) -> Kept | None:
         """A job's record, once it has been claimed or ended.
 
-        In place of one that cannot be read stands what is known of the waiting job, so that the next change mends it.
+        In place of one that cannot be read stands what is known of the waiting job, so that the next change mends it:
+        of `work`, where its message is at hand. A tenant's own worker may not look for it in the queue.
         """
         stored = await self._api.last(_STREAM, subject.record(tenant, job))
         if stored is None:
@@ -50,7 +51,7 @@ class Records:
             return Kept(read_record(stored.payload), stored.seq)
         except BadRecord:
             self.unreadable += 1
-        work = await self._waiting(tenant, job)
+        work = work or await self._waiting(tenant, job)
         return Kept(waiting(work), stored.seq) if work is not None else None
 
     async def find(self, tenant: str, job: str) -> Kept | None:

@@ -307,3 +307,16 @@ async def test_a_worker_with_the_tenant_s_user_hears_that_a_job_is_to_stop(walle
         assert (await jobs.store("acme").wait(job)).status == "cancelled"
         told = await told_of(api, "acme", job)
         assert ("running" in told, told[-1], told.count("cancelled")) == (True, "cancelled", 1)
+
+
+async def test_a_worker_with_the_tenant_s_user_mends_a_record_that_cannot_be_read(
+    walled: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the work in its hand: it may not look into the queue. Nor does it do anything else that it may not."""
+    async with deployed(walled) as (jobs, api), user(walled, "acme") as acme:
+        job = (await jobs.submissions.submit("acme", "anything", 1)).job
+        await acme.client.request(subject.record("acme", job), b"no record")
+        async with working(walled):
+            assert (await jobs.store("acme").wait(job)).result == 1
+            assert (await told_of(api, "acme", job))[-1] == "completed"
+    assert "violation" not in caplog.text
