@@ -26,7 +26,7 @@ from tests.waiting import eventually_async
 
 SECRET = "a secret of the tests, long enough for HS256"
 JOBS = 500
-KILLS = 12
+KILLS = 8
 CLAIM = 1.0
 
 
