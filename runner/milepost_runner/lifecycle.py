@@ -12,7 +12,7 @@ from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Refused, Unavailable
 from milepost_reporter.payload import MAX_MESSAGE, encode, moment, tail
 
-from milepost_runner.record import JobRecord
+from milepost_runner.record import CANCELLED, JobRecord
 
 _ENDED_ALREADY: Final = 10071
 _ASK_AGAIN: Final = 10164
@@ -28,7 +28,8 @@ async def tell_queued(api: Api, tenant: str, job: str, record: JobRecord) -> Non
 
 async def tell_end(api: Api, tenant: str, job: str, record: JobRecord) -> None:
     """Tell how a record has ended; only the first end of a run is stored, whoever tells it."""
-    reason = record.cancel_reason[:MAX_MESSAGE] if record.cancel_reason is not None else None
+    # One that completed or failed although it was told to stop does not end for that reason.
+    reason = record.cancel_reason[:MAX_MESSAGE] if record.cancel_reason and record.status == CANCELLED else None
     event = _event(record.status, record, record.ended_at, message=reason, error=_bounded(record.error))
     await _tell(api, subject.end(tenant, job, record.run), event, _FIRST, record.run)
 

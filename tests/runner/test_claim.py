@@ -179,6 +179,19 @@ async def test_an_end_that_was_not_told_is_told_again(stand: Stand) -> None:
     await stand.acknowledged()
 
 
+async def test_an_end_that_is_told_again_says_what_it_said(stand: Stand) -> None:
+    """One that completed although it was told to stop has no reason."""
+    job = await stand.submit("w_echo")
+    claim = await taken(stand, await pulled(stand))
+    assert claim is not None
+    await claim.change(lambda record: told_to_stop(record, "enough", datetime.now(UTC)))
+    await claim.change(lambda record: completed(record, 1, datetime.now(UTC)))
+    assert await taken(stand, await pulled(stand), worker="w2") is None
+    log = await stand.told(job)
+    assert log.ends == {1: COMPLETED}
+    assert "message" not in log.entries[-1].raw
+
+
 async def test_an_end_that_was_told_is_not_told_twice(stand: Stand) -> None:
     """The worker died before it acknowledged."""
     job = await stand.submit("w_echo")
