@@ -40,7 +40,7 @@ _KEY_BYTES: Final = 20
 _WRONG_LAST_SEQUENCE: Final = 10071
 _WRONG_LAST_SEQUENCE_NOW: Final = 10164
 _FULL: Final = 10077
-_FULL_WORDS: Final = "the queue is full: more jobs wait than queue_max_bytes has room for; start more workers, or try later"
+_FULL_WORDS: Final = "the queue is full, as queue_max_bytes has it: start more workers, or try again later"
 _TRIES: Final = 3
 _PAUSE: Final = 0.05
 _LONGEST_KEY: Final = 256
@@ -197,11 +197,11 @@ class Submissions:
             except Refused as refused:
                 if refused.err_code == _WRONG_LAST_SEQUENCE:
                     return False
-                if refused.err_code == _FULL:
-                    raise QueueUnavailable(_FULL_WORDS) from refused
                 if last or refused.err_code != _WRONG_LAST_SEQUENCE_NOW:
                     raise
-            except Unavailable:
+            except Unavailable as error:
+                if error.err_code == _FULL:
+                    raise QueueUnavailable(_FULL_WORDS) from error
                 if last:
                     raise
             await asyncio.sleep(_PAUSE)

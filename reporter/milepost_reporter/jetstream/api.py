@@ -518,7 +518,7 @@ def _error(code: int, err_code: int, description: str) -> JetStreamError:
     if err_code in _NO_JETSTREAM:
         return NoJetStream(description)
     if code == _UNAVAILABLE and err_code != _INSUFFICIENT_RESOURCES:
-        return Unavailable(f"{description} ({err_code or code})")
+        return Unavailable(f"{description} ({err_code or code})", err_code=err_code)
     return Refused(code, err_code, description)
 
 

@@ -20,11 +20,13 @@ class Unavailable(JetStreamError):  # noqa: N818 - a state that passes
 
     Attributes:
         nobody: the server says that nobody is there to be asked.
+        err_code: JetStream's number for the reason, where it gave one.
     """
 
-    def __init__(self, message: str, *, nobody: bool = False) -> None:
+    def __init__(self, message: str, *, nobody: bool = False, err_code: int = 0) -> None:
         super().__init__(message)
         self.nobody = nobody
+        self.err_code = err_code
 
 
 class Refused(JetStreamError):  # noqa: N818 - an answer, and often an expected one
