@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime
 from typing import Any, Final
 
 from milepost_reporter import subject
-from milepost_reporter.event import JOB
+from milepost_reporter.event import JOB, RESULT
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.errors import Refused, Unavailable
-from milepost_reporter.payload import MAX_MESSAGE, encode, moment, tail
+from milepost_reporter.payload import MAX_MESSAGE, BadValueError, encode, moment, tail
 
-from milepost_runner.record import CANCELLED, JobRecord
+from milepost_runner.record import CANCELLED, COMPLETED, JobRecord
 
 _ENDED_ALREADY: Final = 10071
 _ASK_AGAIN: Final = 10164
@@ -28,10 +29,21 @@ async def tell_queued(api: Api, tenant: str, job: str, record: JobRecord) -> Non
 
 async def tell_end(api: Api, tenant: str, job: str, record: JobRecord) -> None:
     """Tell how a record has ended; only the first end of a run is stored, whoever tells it."""
+    if record.status == COMPLETED and record.result is not None:
+        await _tell_result(api, tenant, job, record)
     # One that completed or failed although it was told to stop does not end for that reason.
     reason = record.cancel_reason[:MAX_MESSAGE] if record.cancel_reason and record.status == CANCELLED else None
     event = _event(record.status, record, record.ended_at, message=reason, error=_bounded(record.error))
     await _tell(api, subject.end(tenant, job, record.run), event, _FIRST, record.run)
+
+
+async def _tell_result(api: Api, tenant: str, job: str, record: JobRecord) -> None:
+    """What it came to, ahead of its end. Behind one that is there already it is late, and nobody minds it."""
+    once = {"Nats-Msg-Id": f"{tenant}-{job}-result-{record.run}"}
+    # No result is worth an end that is never told: one that cannot be an event is left to the store.
+    with contextlib.suppress(BadValueError, Unavailable):
+        event = encode({"kind": RESULT, "run": record.run, "data": record.result})
+        await _tell(api, subject.progress(tenant, job), event, once, record.run)
 
 
 def _event(status: str, record: JobRecord, at: datetime | None, **more: Any) -> bytes:  # noqa: ANN401 - JSON

@@ -30,7 +30,7 @@ async def test_a_job_that_runs_is_not_told_to_wait(shared_nats: NatsServer) -> N
 
 
 async def test_only_the_first_end_of_a_run_is_told(shared_nats: NatsServer) -> None:
-    """By however many at once, and of each run its own."""
+    """By however many at once, and of each run its own; what it came to goes ahead."""
     tenant = own_tenant()
     async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
         job = (await jobs.submissions.submit(tenant, "anything")).job
@@ -39,8 +39,20 @@ async def test_only_the_first_end_of_a_run_is_told(shared_nats: NatsServer) -> N
         end = completed(kept.record, 7, datetime.now(UTC))
         await asyncio.gather(*(tell_end(api, tenant, job, end) for _ in range(20)))
         await tell_end(api, tenant, job, end.changed(run=2, status=CANCELLED, cancel_reason="enough"))
-        told = [(event["status"], event["run"], event.get("message")) for event in await log_of(api, tenant, job)]
-        assert told == [("queued", 1, None), ("completed", 1, None), ("cancelled", 2, "enough")]
+        told = [(event.get("status"), event["run"], event.get("message")) for event in await log_of(api, tenant, job)]
+        assert told == [("queued", 1, None), (None, 1, None), ("completed", 1, None), ("cancelled", 2, "enough")]
+
+
+async def test_an_end_does_not_wait_for_a_result_that_is_no_event(shared_nats: NatsServer) -> None:
+    """As one of a tenant's own writing may be."""
+    tenant = own_tenant()
+    async with looking_at(shared_nats.url) as api, jobs_on(shared_nats.url) as jobs:
+        job = (await jobs.submissions.submit(tenant, "anything")).job
+        kept = await Records(api).find(tenant, job)
+        assert kept is not None
+        for run, result in enumerate(("x" * 65_500, "x" * 100_000), start=1):
+            await tell_end(api, tenant, job, completed(kept.record, result, datetime.now(UTC)).changed(run=run))
+        assert [event["status"] for event in await log_of(api, tenant, job)] == ["queued", "completed", "completed"]
 
 
 async def test_an_end_that_is_too_long_is_told_cut(shared_nats: NatsServer) -> None:
