@@ -286,7 +286,7 @@ async def test_a_job_submitted_over_http_runs_on_a_worker_is_watched_and_cancell
             assert statuses[-2:] == ["cancelling", "cancelled"]
         assert (await http.delete(f"/api/jobs/{job}", headers=mine)).status_code == 409
         assert (await jobs.store(tenant).get(job)).status == "cancelled"
-        assert worker.counts == {"cancelled": 1}
+        assert worker.counts["cancelled"] == 1
 
 
 async def told(client: RawClient) -> dict[str, Any]:

@@ -50,6 +50,9 @@ class AsyncExecutor:
     def open(self) -> None:
         """Nothing takes time here."""
 
+    async def ready(self) -> None:
+        """Nothing to wait for."""
+
     def check(self, handler: Handler) -> None:
         """ValueError for a handler that is no coroutine function: it would hold up everything."""
         if not handler.is_async:

@@ -51,6 +51,10 @@ class Executor(Protocol):
         """Begin what takes time to be there, before the first handler is to run."""
         ...
 
+    async def ready(self) -> None:
+        """Return when a handler that is started begins at once: no time of its own is to pass before."""
+        ...
+
     def check(self, handler: Handler) -> None:
         """ValueError, which says why, for a handler that cannot run here."""
         ...

@@ -13,7 +13,7 @@ import sys
 from typing import Final
 
 from milepost_runner.descendants import end_tree
-from milepost_runner.fork_server import ANSWER, EXITED, REQUEST, STARTED
+from milepost_runner.fork_server import ANSWER, EXITED, LOADED, REQUEST, STARTED
 
 _START: Final = (
     "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told['path']; "
@@ -58,6 +58,8 @@ class ForkClient:
         self._held = b""
         self._ending: set[asyncio.Task[None]] = set()
         self.alive = True
+        # When the modules are there, or never will be.
+        self.loaded: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(self._control, self._read)
 
     async def fork(self, pipe: socket.socket) -> Forked:
@@ -104,6 +106,9 @@ class ForkClient:
         self._held = self._held[whole:]
 
     def _answered(self, kind: bytes, number: int, value: int) -> None:
+        if kind == LOADED:
+            self.loaded.set_result(None)
+            return
         if kind == STARTED:
             self._forked[number].pid.set_result(value)
             return
@@ -119,6 +124,8 @@ class ForkClient:
         if not self.alive:
             return
         self.alive = False
+        if not self.loaded.done():
+            self.loaded.set_result(None)
         self._loop.remove_reader(self._control)
         self._control.close()
         for forked in self._forked.values():

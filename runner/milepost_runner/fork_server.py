@@ -38,6 +38,9 @@ STARTED: Final = b"s"
 EXITED: Final = b"x"
 """It has ended, and all that came of it: the exit code, or -N for signal N."""
 
+LOADED: Final = b"l"
+"""The modules are there, and processes can be had."""
+
 REFUSED: Final = b"r"
 """The system would not fork; the value is its errno."""
 
@@ -74,6 +77,7 @@ class ForkServer:
         """Until the worker closes the socket or dies; then end everything."""
         self._listen()
         try:
+            self._answer(LOADED, 0, 0)
             while os.getppid() == self._worker and self._turn():
                 pass
         except OSError:

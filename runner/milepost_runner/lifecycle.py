@@ -38,8 +38,15 @@ async def tell_end(api: Api, tenant: str, job: str, record: JobRecord) -> None:
 
 
 async def _tell_result(api: Api, tenant: str, job: str, record: JobRecord) -> None:
-    """What it came to, ahead of its end. Behind one that is there already it is late, and nobody minds it."""
-    once = {"Nats-Msg-Id": f"{tenant}-{job}-result-{record.run}"}
+    """What it came to, ahead of its end and only there: the end's subject must still be without a message.
+
+    Source: nats-server #5281. A server that does not know of the subject's header looks at `.progress`, and stores nothing.
+    """
+    once = {
+        **_FIRST,
+        "Nats-Expected-Last-Subject-Sequence-Subject": subject.end(tenant, job, record.run),
+        "Nats-Msg-Id": f"{tenant}-{job}-result-{record.run}",
+    }
     # No result is worth an end that is never told: one that cannot be an event is left to the store.
     with contextlib.suppress(BadValueError, Unavailable):
         event = encode({"kind": RESULT, "run": record.run, "data": record.result})

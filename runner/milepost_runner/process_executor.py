@@ -151,6 +151,12 @@ class ProcessExecutor:
         if self._server is None:
             self._server = ForkClient(self._modules)
 
+    async def ready(self) -> None:
+        """Return when the modules are loaded."""
+        self.open()
+        assert self._server is not None  # noqa: S101 - just opened
+        await asyncio.shield(self._server.loaded)
+
     async def start(self, handler: Handler, payload: Any, progress: Progress, cancel: CancelToken) -> ProcessExecution:  # noqa: ANN401 - JSON
         """Begin a process."""
         if self._closed:

@@ -60,6 +60,7 @@ class Puller:
         """Begin to ask, whenever NATS is there."""
         self._open = True
         self._api.hear(f"{self._inbox}.*")
+        self.wake()
 
     def stop(self) -> None:
         """Ask no more. What still comes is put back."""

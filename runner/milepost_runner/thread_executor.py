@@ -71,6 +71,9 @@ class ThreadExecutor:
     def open(self) -> None:
         """Nothing takes time here."""
 
+    async def ready(self) -> None:
+        """Nothing to wait for."""
+
     def check(self, handler: Handler) -> None:
         """Any handler will do."""
 

@@ -108,7 +108,6 @@ class Worker:
         )
         self._executor.open()
         self._events.start()
-        self._puller.start()
         if self._tenant is None:
             self._api.hear(f"{_CREATED}>")
         self._api.start()
@@ -201,6 +200,9 @@ class Worker:
         """Have streams, catalog and queues there, whatever happens to NATS."""
         announced = -self.settings.announce
         loop = asyncio.get_running_loop()
+        # No work is asked for that would have to wait, its time running, until modules are loaded.
+        await self._executor.ready()
+        self._puller.start()
         while True:
             self._news.clear()
             try:

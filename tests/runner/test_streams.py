@@ -74,7 +74,7 @@ async def test_what_differs_is_told_and_changed_when_that_is_asked_for(nats_serv
         await ensure(api, DEFAULTS)
         differences = await ensure(api, RunnerSettings.model_validate(other))
         assert differences == [
-            "MILEPOST_WORK: max_bytes is 1,073,741,824, should be 1,000,000",
+            "MILEPOST_WORK: max_bytes is 268,435,456, should be 1,000,000",
             "KV_MILEPOST_JOBS: max_age is 604800 s, should be 7200 s",
         ]
         assert await ensure(api, RunnerSettings.model_validate(other | {"update": True})) == []
