@@ -40,7 +40,8 @@ async def tell_end(api: Api, tenant: str, job: str, record: JobRecord) -> None:
 async def _tell_result(api: Api, tenant: str, job: str, record: JobRecord) -> None:
     """What it came to, ahead of its end and only there: the end's subject must still be without a message.
 
-    Source: nats-server #5281. A server that does not know of the subject's header looks at `.progress`, and stores nothing.
+    Source: nats-server #5281. A server that does not know the header with the subject looks at `.progress`, and stores
+    nothing.
     """
     once = {
         **_FIRST,
