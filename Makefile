@@ -35,7 +35,7 @@ demo: setup ## run a real job on an embedded nats-server and watch it here (DEMO
 	@$(BIN)/milepost demo $(DEMO_ARGS)
 
 test: setup ## run the tests, several at a time (TEST_ARGS="-n 0 -k name" for one after the other)
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 lint: setup ## ruff
 	$(BIN)/ruff check .
