@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from milepost_runner.settings import WorkerSettings
-from milepost_runner.subject import work
+from milepost_runner.subject import WORK, QueueName, work
+from milepost_runner.subject import consumer as consumer_name
 from milepost_runner.worker import Worker
 
 from milepost.nats_server import NatsServer
@@ -56,6 +57,22 @@ async def test_a_run_that_goes_on_is_seen_in_the_store_and_in_the_log(
         held.release()
         assert (await stand.ended(job)).result == "went on"
         assert (await stand.told(job)).state.summary()["message"] == "holding"
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+async def test_a_job_longer_than_a_claim_keeps_it(nats_server: NatsServer, executor: str) -> None:
+    """By heartbeats: it is delivered once, though another worker waits for it to come again."""
+    async with (
+        standing(nats_server, claim=1.0) as stand,
+        stand.worker(executor, claim=1.0),
+        stand.worker(executor, claim=1.0),
+    ):
+        job = await stand.submit("w_sleep", 3.0)
+        ended = await stand.ended(job)
+        assert (ended.status, ended.run) == ("completed", 1)
+        consumer = consumer_name(QueueName(stand.tenant, "default"))
+        info = await stand.api.request(f"$JS.API.CONSUMER.INFO.{WORK}.{consumer}")
+        assert info["delivered"]["consumer_seq"] == 1
 
 
 async def test_a_result_of_nothing_is_no_event(nats_server: NatsServer) -> None:
