@@ -227,7 +227,7 @@ async def _submit(stage: Stage) -> Taken:
 
 async def _watch_job(stage: Stage, worker: Worker, taken: Taken) -> int:
     """Show a job to its end, with the token that came with it; 0 when it completed, else 1."""
-    from milepost.watch import end_line, follow, output_for
+    from milepost.watch import follow, output_for
     from milepost.watched_job import WatchedJob
 
     watched = WatchedJob(taken.job)
@@ -247,7 +247,6 @@ async def _watch_job(stage: Stage, worker: Worker, taken: Taken) -> int:
         typer.echo(f"\nThe job took {duration.clock(time.monotonic() - began)}; its result:\n")
         _show_report(watched.state.snapshot()["result"])
         return errors.OK
-    typer.echo(f"\n{end_line(watched)}")
     return errors.FAILED
 
 

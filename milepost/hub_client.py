@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import Any, Final
 
 from milepost import hub_url
@@ -15,6 +16,10 @@ _PATIENCE: Final = 30.0
 """Seconds for the hub to answer."""
 _LONGEST: Final = 1024 * 1024
 _LONGEST_WORDS: Final = 200
+
+
+class UnavailableError(CommandError):
+    """The hub cannot do it just now, and does not know whether it was done."""
 
 
 def ask(method: str, url: str, path: str, token: str, body: Any = None) -> dict[str, Any]:  # noqa: ANN401 - any JSON
@@ -31,7 +36,8 @@ def ask(method: str, url: str, path: str, token: str, body: Any = None) -> dict[
             return _object(response.read(_LONGEST), root)
     except urllib.error.HTTPError as error:
         with error:
-            raise CommandError(_problem(error.status or 0, error.read(_LONGEST))) from error
+            kind = UnavailableError if error.status == HTTPStatus.SERVICE_UNAVAILABLE else CommandError
+            raise kind(_problem(error.status or 0, error.read(_LONGEST))) from error
     except (OSError, http.client.HTTPException) as error:
         why = _words(error)
         raise CommandError(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from milepost import hub_client, hub_url
-from milepost.errors import UsageError
+from milepost.errors import CommandError, UsageError
 from milepost.watch import Url
 
 Token = Annotated[
@@ -51,15 +51,20 @@ def submit(
 ) -> None:
     """Submit a job; prints its id, and nothing else, on standard output.
 
-    With --wait the lines of milepost watch follow, and the exit code is its: 0 the job completed, 1 it failed or was
-    not taken, 3 it was cancelled, 130 Ctrl-C, and the job goes on.
+    With --wait the lines of milepost watch follow, and the command ends as the job does. Ctrl-C leaves the job alone.
+
+    Exit codes: 0 the job was taken, or completed, 1 it was not taken, or failed, 3 it was cancelled, 130 Ctrl-C.
     """
     if not token:
         raise UsageError(
             "no token: set MILEPOST_TOKEN, or give --token; `milepost token --tenant NAME --scope submit` makes one"
         )
     submission = {"name": name, "payload": _read(payload)} | ({} if key is None else {"key": key})
-    taken = hub_client.ask("POST", url, "/api/jobs", token, submission)
+    try:
+        taken = hub_client.ask("POST", url, "/api/jobs", token, submission)
+    except hub_client.UnavailableError as error:
+        advice = "submit it again with the same key" if key else "with --key it can be submitted again and be one job"
+        raise CommandError(f"{error}; it may have been taken all the same: {advice}") from error
     typer.echo(taken["jobId"])
     if wait:
         sys.stdout.flush()

@@ -120,12 +120,3 @@ async def follow(
     finally:
         await messages.aclose()
     return _EXIT_CODES[watched.state.status]
-
-
-def end_line(watched: WatchedJob) -> str:
-    """How the job ended, for people: its error if it had one."""
-    from milepost.watched_job import plain
-
-    snapshot = watched.state.snapshot()
-    error = (snapshot["error"] or {}).get("message")
-    return f"{watched.name}: {watched.state.status}" + (f": {plain(error)}" if error else "")

@@ -103,7 +103,7 @@ class LineOutput:
                 words = [f"{node.name}: {node.status}", amount(node), speed(node), left, node.message]
                 self.say("  ".join(word for word in words if word))
         if status != self._status and self._job.state.ended:
-            self.say(f"{self._job.name}: {status}")
+            self.say(self._job.outcome)
         self._status = status
 
     def say(self, line: str) -> None:

@@ -43,6 +43,8 @@ class WatchView:
         yield self._nodes(shown, now, options.max_width)
         if len(shown) < len(nodes):
             yield Text(f"  … and {len(nodes) - len(shown)} more", style="dim")
+        if self._job.error:
+            yield Text(self._job.error, style="red")
         trouble = self._trouble()
         if trouble:
             yield Text(trouble, style="yellow")

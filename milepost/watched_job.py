@@ -142,6 +142,16 @@ class WatchedJob:
         """The job's own name, or its id."""
         return plain(self.state.summary()["name"] or f"job {self.job}")
 
+    @property
+    def error(self) -> str:
+        """What the latest run failed with, in one line; nothing when it did not."""
+        return plain(str((self.state.snapshot()["error"] or {}).get("message") or ""))
+
+    @property
+    def outcome(self) -> str:
+        """How the latest run ended, for people: its error if it had one."""
+        return f"{self.name}: {self.state.status}" + (f": {self.error}" if self.error else "")
+
     def fraction_left(self, now: float) -> tuple[float | None, float | None]:
         """How much of the job is done, from 0 to 1, and the seconds left; None for what is not known."""
         fraction = self.state.summary()["fraction"]

@@ -115,6 +115,9 @@ def load_handlers(modules: list[str]) -> None:
     from milepost_runner.registry import REGISTRY, load
 
     for module in modules:
+        if module.endswith(".py") or "/" in module:
+            name = module.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")
+            raise UsageError(f"{module} is a file: give the module's name, as {name}")
         try:
             load([module])
         except KeyboardInterrupt:

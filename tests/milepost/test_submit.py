@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,7 @@ def test_wait_ends_as_the_job_does(hub: Service, name: str, code: int) -> None:
     assert ended.returncode == code, ended.stderr
     job, *lines = ended.stdout.splitlines()
     assert " " not in job
-    assert lines[-1].endswith(f"{name}: {'failed' if code else 'completed'}")
+    assert f"{name}: {'failed: ' if code else 'completed'}" in lines[-1]
 
 
 def test_a_job_that_runs_is_cancelled_and_wait_says_so(hub: Service) -> None:
@@ -120,6 +122,29 @@ def test_a_refusal_is_told_in_one_line(hub: Service, arguments: list[str], told:
     assert told in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(("key", "advice"), [([], "with --key"), (["--key", "k"], "with the same key")])
+def test_who_cannot_know_whether_a_job_was_taken_is_told_so(key: list[str], advice: str) -> None:
+    class Away(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b'{"detail": "jobs cannot be taken just now"}')
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Away) as away:
+        threading.Thread(target=away.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{away.server_port}"
+            ended = milepost("submit", "echo", *key, "--url", url, "--token", "any")
+        finally:
+            away.shutdown()
+    assert ended.returncode == 1
+    assert "(503): jobs cannot be taken just now; it may have been taken all the same" in ended.stderr
+    assert advice in ended.stderr
 
 
 @pytest.mark.parametrize("command", ["submit", "cancel"])

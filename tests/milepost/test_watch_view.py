@@ -54,6 +54,15 @@ def test_an_unknown_job_is_waited_for() -> None:
     assert "waiting for the job's first event" in rendered(job)
 
 
+def test_what_a_run_failed_with_is_shown_until_the_next_begins() -> None:
+    job = watched(status="failed", error={"message": "RuntimeError: no\nroom"}, willRetry=True, run=1)
+    assert "RuntimeError: no room" in rendered(job)
+    assert job.outcome == "job 42: failed: RuntimeError: no room"
+    job.take({"type": "job.progress", "payload": {"status": "running", "run": 2}}, 0, AT)
+    assert "RuntimeError" not in rendered(job)
+    assert job.outcome == "job 42: running"
+
+
 def test_markup_in_a_name_is_text() -> None:
     assert "[bold]x[/]" in rendered(watched(nodeId=1, nodeName="[bold]x[/]", status="running"))
 

@@ -42,6 +42,15 @@ def test_a_module_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, source
 
 
 @pytest.mark.parametrize(
+    ("given", "name"), [("given.py", "given"), ("./app/jobs.py", "app.jobs"), ("./given", "given")]
+)
+def test_a_file_in_place_of_a_module_is_answered_with_the_module_s_name(given: str, name: str) -> None:
+    ended = milepost("worker", given)
+    assert ended.returncode == 2
+    assert ended.stderr == f"milepost: {given} is a file: give the module's name, as {name}\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--concurrency", "0"], "--concurrency (or MILEPOST_WORKER_CONCURRENCY)"),
