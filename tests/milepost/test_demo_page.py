@@ -64,7 +64,7 @@ def test_its_links_open_the_dashboard_where_the_job_is_cancelled_and_submitted_a
     assert set(scopes.split()) == {"watch", "submit", "cancel"}
     eventually(lambda: hub.status(hub.job) == "running")
     assert hub.ask("DELETE", f"/{hub.job}")["status"] == "cancelling"
-    screen.until("names: cancelled")
+    screen.until(r"names\S*  cancelled")
     assert hub.status(hub.job) == "cancelled"
     assert hub.ask("GET", f"/{hub.job}/submission") == {"name": "names"}
     again = hub.ask("POST", f"/{hub.job}/again")["jobId"]
