@@ -8,6 +8,7 @@ and makes the queue hot: so a full worker learns of a tenant's first job as soon
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Hashable
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -31,62 +32,74 @@ class Ask(NamedTuple, Generic[Q]):
 
 
 class _Queue:
-    __slots__ = ("count", "due", "hot", "not_before", "number", "served", "waits")
+    __slots__ = ("count", "hot", "not_before", "number", "served", "waits")
 
     def __init__(self) -> None:
         self.hot = False
         self.served = 0
-        # The question that it has not answered yet: its number, jobs still to come, until when.
+        # The question that it has not answered yet: its number, 0 when there is none, and jobs still to come.
         self.number = 0
         self.count = 0
         self.waits = False
-        self.due = 0.0
         self.not_before = 0.0
 
 
 class Fair(Generic[Q]):
-    """The questions of one worker. `moment` is always a monotonic clock's, `poll` the seconds that a poll waits."""
+    """The questions of one worker. `moment` is always a monotonic clock's, `poll` the seconds that a poll waits.
+
+    What a turn costs depends on the questions that it puts, and not on how many queues there are.
+    """
 
     def __init__(self, poll: float) -> None:
         self._poll = poll
         self._queues: dict[Q, _Queue] = {}
         self._asked: dict[int, Q] = {}
+        self._promised = 0
         self._numbers = itertools.count(1)
         self._turns = itertools.count(1)
-        self._promised = 0
+        self._ties = itertools.count()
+        # Every queue without a question is in one of these: hot, to be polled, or left alone for a while.
+        self._hot: set[Q] = set()
+        self._cold: dict[Q, None] = {}
+        # In order of their last service, when they may be asked again, and when questions are given up. An entry
+        # that is not true any more is dropped when it comes up.
+        self._by_service: list[tuple[int, int, Q]] = []
+        self._resting: list[tuple[float, int, Q]] = []
+        self._dues: list[tuple[float, int]] = []
 
     def __contains__(self, queue: Q) -> bool:
         return queue in self._queues
 
     def add(self, queue: Q) -> None:
         """There is such a queue."""
-        self._queues.setdefault(queue, _Queue())
+        if queue not in self._queues:
+            state = self._queues[queue] = _Queue()
+            self._file(queue, state)
 
     def next(self, room: int, moment: float) -> list[Ask[Q]]:
         """What to ask now. `room`: how many more jobs may run; what is asked for already is taken off it here."""
+        self._wake_resting(moment)
         asks: list[Ask[Q]] = []
-        idle = [queue for queue, state in self._queues.items() if not state.number and state.not_before <= moment]
-        hot = sorted((queue for queue in idle if self._queues[queue].hot), key=lambda queue: self._queues[queue].served)
         left = room - self._promised
-        for place, queue in enumerate(hot):
-            if left <= 0:
-                break
-            count = max(1, left // (len(hot) - place))
+        while left > 0 and self._hot:
+            count = max(1, left // len(self._hot))
             left -= count
-            asks.append(self._ask(queue, count, False, moment))
-        asks.extend(self._ask(queue, 1, True, moment) for queue in idle if not self._queues[queue].hot)
+            asks.append(self._ask(self._longest_unserved(), count, False, moment))
+        asks.extend(self._ask(queue, 1, True, moment) for queue in list(self._cold))
         return asks
 
     def next_due(self) -> float | None:
         """When to look again without anything having come."""
-        times = [state.due if state.number else state.not_before for state in self._queues.values()]
-        return min((time for time in times if time), default=None)
+        while self._dues and self._dues[0][1] not in self._asked:
+            heapq.heappop(self._dues)
+        while self._resting and not self._rests(*self._resting[0]):
+            heapq.heappop(self._resting)
+        return min((heap[0][0] for heap in (self._dues, self._resting) if heap), default=None)
 
     def tick(self, moment: float) -> None:
         """Give up questions that are not answered any more."""
-        for number, queue in list(self._asked.items()):
-            if self._queues[queue].due <= moment:
-                self.answered(number, moment)
+        while self._dues and self._dues[0][0] <= moment:
+            self.answered(heapq.heappop(self._dues)[1], moment)
 
     def came(self, queue: Q, pending: int) -> None:
         """A job came out of a queue, and was taken; so many more are behind it."""
@@ -101,6 +114,7 @@ class Fair(Generic[Q]):
             state.count -= 1
             if state.count <= 0 or pending == 0:
                 self._settle(state)
+        self._file(queue, state)
 
     def returned(self, queue: Q) -> None:
         """A job came out of a queue and had to be put back for want of room."""
@@ -110,6 +124,7 @@ class Fair(Generic[Q]):
         if state.number and state.waits:
             self._settle(state)
         state.hot = True
+        self._file(queue, state)
 
     def answered(self, number: int, moment: float, *, fault: bool = False) -> None:
         """A question has its answer: there is nothing, or nothing more. `fault`: it could not even be asked."""
@@ -120,20 +135,24 @@ class Fair(Generic[Q]):
         self._settle(state)
         state.hot = False
         state.not_before = moment + REST if fault else 0.0
+        self._file(queue, state)
 
     def forget(self) -> None:
         """The connection is lost: nothing that was asked will be answered, and all may have work."""
-        for state in self._queues.values():
+        for queue, state in self._queues.items():
             if state.number:
                 self._settle(state)
             state.hot = False
             state.not_before = 0.0
+            self._file(queue, state)
 
     def _ask(self, queue: Q, count: int, waits: bool, moment: float) -> Ask[Q]:
         state = self._queues[queue]
         state.number, state.count, state.waits = next(self._numbers), count, waits
+        self._file(queue, state)
         # A poll ends by the server's word; should that be lost, a little later without.
-        state.due = moment + (self._poll + ASK_PATIENCE if waits else ASK_PATIENCE)
+        due = moment + (self._poll + ASK_PATIENCE if waits else ASK_PATIENCE)
+        heapq.heappush(self._dues, (due, state.number))
         if not waits:
             self._promised += count
         self._asked[state.number] = queue
@@ -144,3 +163,36 @@ class Fair(Generic[Q]):
         if not state.waits:
             self._promised -= state.count
         state.number = state.count = 0
+
+    def _file(self, queue: Q, state: _Queue) -> None:
+        """Put a queue where it belongs now; nowhere while it has a question to answer."""
+        self._hot.discard(queue)
+        self._cold.pop(queue, None)
+        if state.number:
+            return
+        if state.hot:
+            self._hot.add(queue)
+            heapq.heappush(self._by_service, (state.served, next(self._ties), queue))
+        elif state.not_before:
+            heapq.heappush(self._resting, (state.not_before, next(self._ties), queue))
+        else:
+            self._cold[queue] = None
+
+    def _longest_unserved(self) -> Q:
+        """The hot queue that was served the longest ago. There is one."""
+        while True:
+            served, _, queue = heapq.heappop(self._by_service)
+            if queue in self._hot and self._queues[queue].served == served:
+                return queue
+
+    def _wake_resting(self, moment: float) -> None:
+        while self._resting and self._resting[0][0] <= moment:
+            entry = heapq.heappop(self._resting)
+            if self._rests(*entry):
+                state = self._queues[entry[2]]
+                state.not_before = 0.0
+                self._file(entry[2], state)
+
+    def _rests(self, until: float, _tie: int, queue: Q) -> bool:
+        state = self._queues[queue]
+        return state.not_before == until and not state.hot and not state.number

@@ -113,6 +113,39 @@ def test_a_lost_connection_leaves_nothing_asked() -> None:
     assert fair.next(4, 0.0) == []
 
 
+class Counted(str):
+    """A queue that counts how often any is looked up."""
+
+    __slots__ = ()
+    looks = 0
+
+    def __hash__(self) -> int:
+        Counted.looks += 1
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
+
+def test_a_job_costs_the_same_however_many_queues_there_are() -> None:
+    """Ten thousand are polled while one has work."""
+    spent = []
+    for queues in (10, 10_000):
+        fair: Fair[Counted] = Fair(POLL)
+        for number in range(queues):
+            fair.add(Counted(number))
+        busy = Counted(0)
+        fair.next(1, 0.0)
+        Counted.looks = 0
+        for turn in range(100):
+            fair.came(busy, pending=5)
+            fair.tick(float(turn) / 100)
+            assert [ask.queue for ask in fair.next(1, float(turn) / 100)] == [busy]
+            assert fair.next_due() is not None
+        spent.append(Counted.looks)
+    assert spent[0] == spent[1]
+
+
 def test_what_nobody_asked_for_is_harmless() -> None:
     """Answers to no question, jobs of no queue, more jobs than were asked for."""
     fair = fair_with("a")
