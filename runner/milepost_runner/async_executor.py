@@ -11,7 +11,7 @@ from milepost_reporter.cancel import CancelToken
 from milepost_runner.call import MAX_RESULT, Call
 from milepost_runner.executor import CANCELLED, Outcome
 from milepost_runner.handler import Handler
-from milepost_runner.pending import Pending
+from milepost_runner.pending import Pending, PendingExecutor
 from milepost_runner.progress import Progress
 
 
@@ -32,26 +32,13 @@ class AsyncExecution(Pending):
         self.tell(Outcome(CANCELLED) if task.cancelled() else task.result())
 
 
-class AsyncExecutor:
+class AsyncExecutor(PendingExecutor):
     """Runs coroutine functions in this loop. One that blocks holds up the whole worker, and cannot be ended."""
 
     def __init__(self, *, max_result: int = MAX_RESULT) -> None:
-        self._max_result = max_result
-        self._running: set[Pending] = set()
+        super().__init__(max_result)
         # asyncio keeps no task alive, and these may go on.
         self._deaf: set[asyncio.Task[Outcome]] = set()
-        self._written_off = 0
-
-    @property
-    def written_off(self) -> int:
-        """How many tasks have been left to themselves so far."""
-        return self._written_off
-
-    def open(self) -> None:
-        """Nothing takes time here."""
-
-    async def ready(self) -> None:
-        """Nothing to wait for."""
 
     def check(self, handler: Handler) -> None:
         """ValueError for a handler that is no coroutine function: it would hold up everything."""
@@ -64,13 +51,8 @@ class AsyncExecutor:
         self._running.add(execution)
         return execution
 
-    async def close(self) -> None:
-        """Cancel every task; those that go on are written off."""
-        await asyncio.gather(*(execution.kill() for execution in self._running))
-
     def _over(self, execution: Pending) -> None:
-        self._running.discard(execution)
+        super()._over(execution)
         if execution.written_off and isinstance(execution, AsyncExecution):
-            self._written_off += 1
             self._deaf.add(execution.task)
             execution.task.add_done_callback(self._deaf.discard)

@@ -11,6 +11,7 @@ from milepost_reporter.cancel import CancelToken
 
 from milepost_runner.call import given_up
 from milepost_runner.executor import Outcome
+from milepost_runner.handler import Handler
 
 
 class Pending(ABC):
@@ -53,3 +54,34 @@ class Pending(ABC):
         if not self._told.done():
             self.written_off = True
             self.tell(given_up(self._cancel, "it went on when it was made to end, and was written off"))
+
+
+class PendingExecutor:
+    """What every executor keeps: what runs, and how much was written off. `max_result`: bytes of a result's JSON."""
+
+    def __init__(self, max_result: int) -> None:
+        self._max_result = max_result
+        self._running: set[Pending] = set()
+        self._written_off = 0
+
+    @property
+    def written_off(self) -> int:
+        """How many have been left to themselves so far."""
+        return self._written_off
+
+    def check(self, handler: Handler) -> None:
+        """Any handler will do, unless an executor says otherwise."""
+
+    def open(self) -> None:
+        """Nothing takes time, unless an executor says otherwise."""
+
+    async def ready(self) -> None:
+        """Nothing to wait for, unless an executor says otherwise."""
+
+    async def close(self) -> None:
+        """End what can be ended, and write off the rest."""
+        await asyncio.gather(*(execution.kill() for execution in self._running))
+
+    def _over(self, execution: Pending) -> None:
+        self._running.discard(execution)
+        self._written_off += execution.written_off

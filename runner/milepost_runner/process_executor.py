@@ -21,7 +21,7 @@ from milepost_runner.fork_client import ForkClient, Forked
 from milepost_runner.frames import FrameReader
 from milepost_runner.handler import Handler
 from milepost_runner.job_process import Order, read_outcome
-from milepost_runner.pending import Pending
+from milepost_runner.pending import Pending, PendingExecutor
 from milepost_runner.progress import Progress
 
 _EXIT: Final = 5.0
@@ -120,7 +120,7 @@ class ProcessExecution(Pending, asyncio.Protocol):
         task.add_done_callback(self._tasks.discard)
 
 
-class ProcessExecutor:
+class ProcessExecutor(PendingExecutor):
     """A process for each job, forked from one that has loaded `modules`, where the handlers are registered.
 
     Modules may be in the working directory. ValueError where processes cannot be forked.
@@ -129,17 +129,10 @@ class ProcessExecutor:
     def __init__(self, modules: list[str], *, max_result: int = MAX_RESULT) -> None:
         if not hasattr(os, "fork") or not hasattr(socket, "send_fds"):
             raise ValueError("the process executor needs fork(), which this system has not: use the thread executor")
+        super().__init__(max_result)
         self._modules = modules
-        self._max_result = max_result
         self._server: ForkClient | None = None
-        self._running: set[Pending] = set()
-        self._written_off = 0
         self._closed = False
-
-    @property
-    def written_off(self) -> int:
-        """How many have been left to themselves so far: the system did not let go of their processes."""
-        return self._written_off
 
     def check(self, handler: Handler) -> None:
         """ValueError for a handler of the program's own file, which no other process can import."""
@@ -175,7 +168,7 @@ class ProcessExecutor:
     async def close(self) -> None:
         """Kill everything, and end the process that forks."""
         self._closed = True
-        await asyncio.gather(*(execution.kill() for execution in self._running))
+        await super().close()
         if self._server is not None:
             await self._server.close()
 
@@ -185,10 +178,6 @@ class ProcessExecutor:
         with theirs:
             await asyncio.get_running_loop().create_unix_connection(lambda: execution, sock=ours)
             return await server.fork(theirs)
-
-    def _over(self, execution: Pending) -> None:
-        self._running.discard(execution)
-        self._written_off += execution.written_off
 
     async def _living(self) -> ForkClient:
         if self._server is not None and not self._server.alive:

@@ -13,7 +13,7 @@ from milepost_reporter.cancel import CancelToken
 from milepost_runner.call import MAX_RESULT, Call, failed
 from milepost_runner.executor import CANCELLED, Outcome
 from milepost_runner.handler import Handler
-from milepost_runner.pending import Pending
+from milepost_runner.pending import Pending, PendingExecutor
 from milepost_runner.progress import Progress
 
 
@@ -55,27 +55,11 @@ class ThreadExecution(Pending):
         return Outcome(CANCELLED) if task.cancelled() else task.result()
 
 
-class ThreadExecutor:
+class ThreadExecutor(PendingExecutor):
     """A thread for each job, none kept: one written off neither takes a later job's place nor holds up the exit."""
 
     def __init__(self, *, max_result: int = MAX_RESULT) -> None:
-        self._max_result = max_result
-        self._running: set[Pending] = set()
-        self._written_off = 0
-
-    @property
-    def written_off(self) -> int:
-        """How many threads have been left to themselves so far."""
-        return self._written_off
-
-    def open(self) -> None:
-        """Nothing takes time here."""
-
-    async def ready(self) -> None:
-        """Nothing to wait for."""
-
-    def check(self, handler: Handler) -> None:
-        """Any handler will do."""
+        super().__init__(max_result)
 
     async def start(self, handler: Handler, payload: Any, progress: Progress, cancel: CancelToken) -> ThreadExecution:  # noqa: ANN401 - JSON
         """Begin a thread."""
@@ -86,11 +70,3 @@ class ThreadExecutor:
         except RuntimeError as error:  # the system has no more threads
             execution.tell(failed(str(error)))
         return execution
-
-    async def close(self) -> None:
-        """End what can be ended, and write off the rest."""
-        await asyncio.gather(*(execution.kill() for execution in self._running))
-
-    def _over(self, execution: Pending) -> None:
-        self._running.discard(execution)
-        self._written_off += execution.written_off
