@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from milepost_reporter import subject
 from milepost_reporter.jetstream import header
 from milepost_reporter.lane import Lane
+from milepost_reporter.lane_sender import LaneSender
 from milepost_reporter.loop import DaemonLoop
 from milepost_reporter.outbox import Outbox
 from milepost_reporter.settings import Settings
@@ -44,7 +45,7 @@ _COMPLAINTS_APART: Final = 60.0
 """Seconds between two warnings of the same sort."""
 
 
-class Link:
+class Link(LaneSender):
     """One reporter's sender. Any thread may call `wake()` and `close()`, all else is the thread's own.
 
     `sample()` puts the progress of running nodes into the outbox and says whether there are any. `begun()` says
@@ -63,7 +64,7 @@ class Link:
     ) -> None:
         self._settings = settings
         self._sample = sample
-        self._lane = Lane(settings, reporter, outbox, owner=owner, begun=begun, complain=self._complain)
+        super().__init__(Lane(settings, reporter, outbox, owner=owner, begun=begun, complain=self._complain))
         self._inbox = b""
         self._control = subject.control(settings.tenant, settings.job)
         # What answers requests to the job; None while it has not asked to hear of them.
@@ -89,26 +90,6 @@ class Link:
     def thread(self) -> threading.Thread:
         """The sending thread."""
         return self._thread
-
-    @property
-    def sent(self) -> int:
-        """How many events have been sent, each counted once."""
-        return self._lane.sent
-
-    @property
-    def confirmed(self) -> int:
-        """How many of those have arrived."""
-        return self._lane.confirmed
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything has been sent and has arrived."""
-        return self._lane.idle
-
-    @property
-    def refused(self) -> int:
-        """Events that were not taken, for their size or by the stream."""
-        return self._lane.refused
 
     @property
     def trouble(self) -> str:

@@ -14,6 +14,7 @@ from milepost_reporter.jetstream import header
 from milepost_reporter.jetstream.api import Api
 from milepost_reporter.jetstream.complaints import Complaints
 from milepost_reporter.lane import Lane
+from milepost_reporter.lane_sender import LaneSender
 from milepost_reporter.outbox import Outbox
 from milepost_reporter.settings import Settings
 
@@ -125,16 +126,15 @@ class Events:
         self._complaints.tell(sort, message % values)
 
 
-class RunSender:
+class RunSender(LaneSender):
     """One run's lane on the shared connection: a reporter's `Sender`."""
 
     connections = 0
-    refused = 0
 
     def __init__(self, events: Events, name: str, lane: Lane, sample: Callable[[], bool], interval: float) -> None:
+        super().__init__(lane)
         self._events = events
         self._name = name
-        self._lane = lane
         self._sample = sample
         self._interval = interval
         self._woken = False
@@ -149,21 +149,6 @@ class RunSender:
     def trouble(self) -> str:
         """Why what is left could not be sent."""
         return self._lane.trouble
-
-    @property
-    def sent(self) -> int:
-        """How many events have been sent, each counted once."""
-        return self._lane.sent
-
-    @property
-    def confirmed(self) -> int:
-        """How many of those have arrived."""
-        return self._lane.confirmed
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything has been sent and has arrived."""
-        return self._lane.idle
 
     def wake(self) -> None:
         """There is something to take; from any thread."""

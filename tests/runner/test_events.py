@@ -153,13 +153,24 @@ async def test_without_a_log_an_end_is_waited_for_by_nobody_and_nothing_piles_up
         assert it.events._senders == {}
 
 
+async def test_what_the_log_does_not_take_is_counted_as_refused(nats_server: NatsServer) -> None:
+    """As for any reporter: `stats` tells how many events are missing."""
+    async with wired(nats_server) as it:
+        run = it.run("refused")
+        run._put("log", b'{"message":"%s"}' % (b"x" * 65_530))
+        await run.finish(Outcome(COMPLETED), None, will_retry=False)
+        assert run.stats.refused == 1
+        assert (await it.log("refused")).course == ["running 1", "completed 1"]
+
+
 async def test_a_log_that_is_gone_for_a_moment_gets_its_end(nats_server: NatsServer) -> None:
     """It was there and comes back: the end is waited for, and stored."""
     async with wired(nats_server) as it:
         await it.run("before").finish(Outcome(COMPLETED), None, will_retry=False)
         await it.api.request("$JS.API.STREAM.DELETE.MILEPOST_LOG")
-        ending = asyncio.create_task(it.run("meanwhile").finish(Outcome(COMPLETED), None, will_retry=False))
-        await asyncio.sleep(0.2)  # it has been refused by then, once at least
+        run = it.run("meanwhile")
+        ending = asyncio.create_task(run.finish(Outcome(COMPLETED), None, will_retry=False))
+        await eventually_async(lambda: run._run_sender._lane.nobody_since is not None)
         assert not ending.done()
         await ensure_log(it.api, BridgeSettings())
         await ending

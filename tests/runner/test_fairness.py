@@ -111,7 +111,7 @@ async def test_a_tenants_limit_holds_over_all_workers(nats_server: NatsServer) -
         async with workers(stand) as pair:
             while await stand.waiting():
                 most = max(most, sum(worker.running for worker in pair))
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # between two looks: nobody tells when a count changes
             for job in jobs:
                 assert (await stand.ended(job)).run == 1
             # nothing is thrown to and fro between a queue at its limit and a worker with room
@@ -129,7 +129,7 @@ async def test_questions_to_a_tenant_at_its_limit_do_not_pile_up(nats_server: Na
             while await stand.waiting():
                 info = await stand.api.request(f"$JS.API.CONSUMER.INFO.{subject.WORK}.{consumer}")
                 most = max(most, info["num_waiting"])
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # between two looks at what nats-server counts
         assert most <= 3 * WORKERS
 
 
@@ -141,5 +141,5 @@ async def test_a_flood_of_one_tenant_has_all_places_when_nobody_else_wants_any(n
             full = 0
             while await flood.waiting() > WORKERS * PLACES:
                 full = max(full, sum(PLACES - worker.room for worker in pair))
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # between two looks: nobody tells when a count changes
         assert full == WORKERS * PLACES

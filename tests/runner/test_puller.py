@@ -103,6 +103,7 @@ async def test_a_job_comes_to_a_question_that_waits(nats_server: NatsServer) -> 
             await eventually_async(lambda: it.api.questions > asked + 5)
             job = await stand.submit("w_echo")
             await eventually_async(lambda: it.jobs == [job])
+            assert ([taken.times for taken in it.taken], it.puller.returned) == ([1], 0)
 
 
 async def test_a_full_one_gives_back_what_comes_and_asks_for_it_when_there_is_room(nats_server: NatsServer) -> None:
@@ -124,8 +125,10 @@ async def test_a_queue_that_is_not_there_is_asked_later(nats_server: NatsServer)
     """It is told of before anybody has submitted to it."""
     async with standing(nats_server) as stand, hand(stand, 1) as it:
         await it.api.round_trip()
+        assert it.jobs == []
         job = await stand.submit("w_echo")
         await eventually_async(lambda: it.jobs == [job])
+        assert it.taken[0].times == 1
 
 
 async def test_questions_are_put_again_after_an_outage(nats_server: NatsServer) -> None:
