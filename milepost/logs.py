@@ -12,7 +12,9 @@ import re
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, TextIO
+from typing import Annotated, Final, TextIO
+
+import typer
 
 _SECRETS: Final = re.compile(r"(?i)((?:[?&]|%3F|%26)(?:access_)?token(?:=|%3D))[^&\s\"'<>]+")
 _COLOURS: Final = {"DEBUG": "\x1b[2m", "INFO": "\x1b[36m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
@@ -35,6 +37,15 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     TEXT = "text"
     JSON = "json"
+
+
+LevelOption = Annotated[
+    LogLevel, typer.Option("--log-level", envvar="MILEPOST_LOG_LEVEL", help="The least severe lines shown.")
+]
+FormatOption = Annotated[
+    LogFormat,
+    typer.Option("--log-format", envvar="MILEPOST_LOG_FORMAT", help="auto is text on a terminal and json off it."),
+]
 
 
 def redact(text: str) -> str:

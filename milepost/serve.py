@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from milepost import logs, nats_access
 from milepost.errors import CommandError, UsageError
-from milepost.logs import LogFormat, LogLevel
+from milepost.logs import FormatOption, LevelOption, LogFormat, LogLevel
 from milepost.nats_access import NatsAccess
 from milepost.options import Group, expand
 from milepost.verification import Verification
@@ -135,14 +135,8 @@ def serve(
             rich_help_panel="Hub",
         ),
     ] = True,
-    log_level: Annotated[
-        LogLevel,
-        typer.Option("--log-level", envvar="MILEPOST_LOG_LEVEL", help="The least severe lines shown."),
-    ] = LogLevel.INFO,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option("--log-format", envvar="MILEPOST_LOG_FORMAT", help="auto is text on a terminal and json off it."),
-    ] = LogFormat.AUTO,
+    log_level: LevelOption = LogLevel.INFO,
+    log_format: FormatOption = LogFormat.AUTO,
 ) -> None:
     """Serve WebSocket and HTTP: everything NATS carries, to every client that may see it.
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from milepost import logs, nats_access
 from milepost.errors import UsageError
-from milepost.logs import LogFormat, LogLevel
+from milepost.logs import FormatOption, LevelOption, LogFormat, LogLevel
 from milepost.nats_access import NatsAccess
 from milepost.options import Group, expand
 from milepost.serve import SIGNALS, announce, listen, loop_factory
@@ -73,14 +73,8 @@ def worker(
             "--health-host", envvar="MILEPOST_WORKER_HEALTH_HOST", help="Address that --health-port is opened on."
         ),
     ] = "127.0.0.1",
-    log_level: Annotated[
-        LogLevel,
-        typer.Option("--log-level", envvar="MILEPOST_LOG_LEVEL", help="The least severe lines shown."),
-    ] = LogLevel.INFO,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option("--log-format", envvar="MILEPOST_LOG_FORMAT", help="auto is text on a terminal and json off it."),
-    ] = LogFormat.AUTO,
+    log_level: LevelOption = LogLevel.INFO,
+    log_format: FormatOption = LogFormat.AUTO,
 ) -> None:
     """Run submitted jobs: everything that the modules have a handler for.
 
