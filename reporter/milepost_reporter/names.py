@@ -4,8 +4,14 @@ Source: protocol, *Names*.
 """
 
 import re
+import secrets
+from typing import Final
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_NAME: Final = 64
+NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
+
+_UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
+_UNIQUE_BYTES: Final = 4
 
 _CANONICAL_DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}")
 _SAFE_INTEGERS = 2**53
@@ -34,6 +40,13 @@ def json_job_id(job: str) -> int | str:
     if _CANONICAL_DECIMAL.fullmatch(job) and (number := int(job)) < _SAFE_INTEGERS:
         return number
     return job
+
+
+def new_job_id(name: str) -> str:
+    """An id that nobody has had, beginning with what it can of `name`: `nightly-import-5f0c3a9e`."""
+    unique = secrets.token_hex(_UNIQUE_BYTES)
+    start = _UNFIT.sub("-", name)[: MAX_NAME - len(unique) - 1].strip("-_")
+    return f"{start or 'job'}-{unique}"
 
 
 def _check(what: str, value: object) -> str:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from milepost_reporter import control, process
+from milepost_reporter import control, current, process
 from milepost_reporter.cancel import CancelToken
 from milepost_reporter.ending import Ending
 from milepost_reporter.event import ARTIFACT, JOB, LOG, PLAN, RESULT
@@ -36,7 +36,7 @@ from milepost_reporter.payload import (
     text,
 )
 from milepost_reporter.sender import Sender
-from milepost_reporter.settings import Settings
+from milepost_reporter.settings import Settings, speaks_for_job
 from milepost_reporter.stats import Stats
 from milepost_reporter.track import Track
 
@@ -76,9 +76,12 @@ class Reporter:
         """A reporter as the environment says; one that does nothing when that is not enough. Never raises.
 
         `NATS_URL`, `MILEPOST_TENANT` and `MILEPOST_JOB` are needed. What cannot be used is warned about.
+        With `MILEPOST_OWNER=no` another program tells the job's start and end.
         """
-        settings = Settings.from_env(os.environ if environ is None else environ, _logger.warning)
-        return cls.from_settings(settings, owner=True)
+        environ = os.environ if environ is None else environ
+        settings = Settings.from_env(environ, _logger.warning)
+        owner = settings is None or speaks_for_job(environ, _logger.warning)
+        return cls.from_settings(settings, owner=owner)
 
     @classmethod
     def disabled(cls) -> Self:
@@ -282,15 +285,25 @@ class Reporter:
 
     # Blocks
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Tell the job's start, as entering `with` does: from now on it has promised to end."""
         self.harmless("start", self._begin)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell the job's end as leaving `with` by `error` does, and send what is left."""
+        self.harmless("end", self._leave, error)
+        self.close()
+
+    def __enter__(self) -> Self:
+        self.begin()
+        current.enter(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.harmless("end", self._leave, error)
-        self.close()
+        current.leave(self)
+        self.end(error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -298,6 +311,7 @@ class Reporter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        current.leave(self)
         self.harmless("end", self._leave, error)
         self.begin_close()
         try:

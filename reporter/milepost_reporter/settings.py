@@ -189,6 +189,14 @@ class Settings:
         return settings
 
 
+def speaks_for_job(environ: Mapping[str, str], warn: Callable[[str], None]) -> bool:
+    """Whether a reporter of this environment tells its job's start and end: not where `MILEPOST_OWNER` is no."""
+    owner = environ.get("MILEPOST_OWNER") or "yes"
+    if owner not in ("yes", "no"):
+        warn(f"MILEPOST_OWNER is {owner!r:.40}, which is neither yes nor no: taken as yes")
+    return owner != "no"
+
+
 _REQUIRED: Final = {"NATS_URL": "nats_url", "MILEPOST_TENANT": "tenant", "MILEPOST_JOB": "job"}
 
 _OPTIONAL: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {

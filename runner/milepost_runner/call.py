@@ -7,6 +7,7 @@ import inspect
 import json
 from typing import Any, Final, NamedTuple
 
+from milepost_reporter import current
 from milepost_reporter.cancel import Cancelled, CancelToken
 from milepost_reporter.ending import Ending
 from milepost_reporter.payload import MAX_DETAILS, MAX_MESSAGE
@@ -39,9 +40,10 @@ class Call(NamedTuple):
     def here(self) -> Outcome:
         """Call it in this thread, an async one in an event loop of its own. Never raises."""
         try:
-            returned = self._call()
-            if inspect.isawaitable(returned):
-                returned = asyncio.run(_awaited(returned))
+            with current.using(self.progress):
+                returned = self._call()
+                if inspect.isawaitable(returned):
+                    returned = asyncio.run(_awaited(returned))
             return self._returned(returned)
         except BaseException as error:
             return self.left_by(error)
@@ -49,9 +51,10 @@ class Call(NamedTuple):
     async def in_loop(self) -> Outcome:
         """Call and await it in the running event loop. Never raises, also when its task is cancelled."""
         try:
-            returned = self._call()
-            if inspect.isawaitable(returned):
-                returned = await returned
+            with current.using(self.progress):
+                returned = self._call()
+                if inspect.isawaitable(returned):
+                    returned = await returned
             return self._returned(returned)
         except BaseException as error:
             return self.left_by(error)

@@ -1,0 +1,94 @@
+"""The process's own reporter: begun when it is first asked for, ended as the process ends.
+
+So that a program in which nothing says where its job begins and ends has one all the same: bars and log handlers ask
+for it. How the process ends is told by the exception nobody caught, and by what the main thread's last `sys.exit` was
+called with, unless more was reported after it. A program that raises SystemExit itself, past `sys.exit`, is told as
+completed. One that is killed says nothing: its lease passes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from milepost_reporter.names import new_job_id
+
+if TYPE_CHECKING:
+    from milepost_reporter.reporter import Reporter
+
+
+class _Own:
+    """It, and how the process that made it ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reporter: Reporter | None = None
+        self._pid = 0
+        self._left_by: BaseException | None = None
+
+    def reporter(self) -> Reporter:
+        with self._lock:
+            # Whoever called sys.exit was not let out.
+            self._left_by = None
+            if self._reporter is None:
+                self._reporter = self._begun()
+            return self._reporter
+
+    def forked(self) -> None:
+        """In a child: it goes on as a handle of the same job, whose end is the parent's."""
+        self._lock = threading.Lock()
+
+    def _begun(self) -> Reporter:
+        from milepost_reporter.reporter import Reporter
+
+        reporter = Reporter.from_env(_with_job(os.environ))
+        reporter.begin()
+        if reporter.enabled and not self._pid:
+            self._watch_the_end()
+        return reporter
+
+    def _watch_the_end(self) -> None:
+        self._pid = os.getpid()
+        hook, leave = sys.excepthook, sys.exit
+
+        def unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:  # noqa: ANN401
+            self._left_by = error
+            return hook(kind, error, trace)
+
+        def exit_(status: Any = None, /) -> NoReturn:  # noqa: ANN401 - as sys.exit
+            try:
+                leave(status)
+            except SystemExit as error:
+                if threading.current_thread() is threading.main_thread():
+                    self._left_by = error
+                raise
+
+        sys.excepthook, sys.exit = unhandled, exit_
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        if self._reporter is not None and self._pid == os.getpid():
+            self._reporter.end(self._left_by)
+
+
+_own: Final = _Own()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_own.forked)
+
+
+def reporter() -> Reporter:
+    """The process's own; disabled when its environment does not say where to report to. Never raises."""
+    return _own.reporter()
+
+
+def _with_job(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with a job of the program's name when it names none."""
+    program = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
+    given = {name: value for name, value in environ.items() if value}
+    return {"MILEPOST_JOB": new_job_id(program), "MILEPOST_NAME": program, **given}

@@ -1,0 +1,64 @@
+"""A program that says nowhere where its job begins and ends, and has one all the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from milepost_reporter.names import NAME
+
+from milepost.nats_server import NatsServer
+from tests.milepost.console import environment
+from tests.reporter.subscriber import Subscriber
+from tests.waiting import eventually
+
+ASKS = "from milepost_reporter.current import current; current().report(0.5)\n"
+
+
+def told(server: NatsServer, code: str, exit_code: int, **more: str) -> list[dict[str, Any]]:
+    """What the program tells of its job itself, once it has ended as it should."""
+    env = environment({"NATS_URL": server.url, "MILEPOST_TENANT": "acme", **more})
+    with Subscriber(server.url, "acme") as subscriber:
+        ended = subprocess.run([sys.executable, "-c", code], env=env, check=False, timeout=60, capture_output=True)
+        assert ended.returncode == exit_code, ended.stderr
+        eventually(lambda: any(message.event.get("fraction") for message in subscriber.once))
+        subscriber.caught_up()
+        assert all(NAME.fullmatch(message.subject.split(".")[3]) for message in subscriber.once)
+        return [message.event for message in subscriber.once if message.event.get("kind") == "job"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "status", "code"),
+    [
+        ("", "completed", 0),
+        ("import sys; sys.exit()", "completed", 0),
+        ("import sys; sys.exit(3)", "failed", 3),
+        ("raise OSError('no disk')", "failed", 1),
+        ("raise KeyboardInterrupt", "cancelled", 1),
+        (f"import sys\ntry: sys.exit(3)\nexcept SystemExit: pass\n{ASKS}", "completed", 0),
+        (
+            "import sys, threading; t = threading.Thread(target=sys.exit, args=(3,)); t.start(); t.join()",
+            "completed",
+            0,
+        ),
+        (f"import os\nif not os.fork(): raise SystemExit\nos.wait()\n{ASKS}", "completed", 0),
+    ],
+)
+def test_it_ends_as_the_process_does(shared_nats: NatsServer, ends: str, status: str, code: int) -> None:
+    events = told(shared_nats, ASKS + ends, code)
+    assert [event["status"] for event in events] == ["running", status]
+    assert {event["name"] for event in events} == {"python"}
+
+
+def test_where_another_program_speaks_for_the_job_it_tells_neither_start_nor_end(shared_nats: NatsServer) -> None:
+    assert told(shared_nats, ASKS, 0, MILEPOST_OWNER="no", MILEPOST_JOB="1") == []
+
+
+def test_an_environment_without_nats_is_warned_of_once(shared_nats: NatsServer) -> None:
+    code = "from milepost_reporter.current import current\nfor _ in range(3): current().report(0.5)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), check=True, timeout=60, capture_output=True, text=True
+    )
+    assert ended.stderr.splitlines() == ["not reporting progress: NATS_URL, MILEPOST_TENANT not set"]
