@@ -5,6 +5,7 @@ Arguments: port, tenant, job, run, lease. It prints a line when its event and it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -34,7 +35,9 @@ def main() -> None:
         sys.stdout.flush()
         while True:
             time.sleep(float(lease) / 3)
-            publisher.publish(place + b".alive", beat(int(run), float(lease)))
+            # a server that is away is tried again with the next one
+            with contextlib.suppress(OSError):
+                publisher.publish(place + b".alive", beat(int(run), float(lease)))
 
 
 if __name__ == "__main__":
