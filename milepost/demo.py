@@ -82,7 +82,7 @@ def demo(
     Exit codes: 0 the job completed, 1 it did not, 130 Ctrl-C before it had ended.
     """
     from milepost.nats_server import NatsServer, NatsServerError
-    from milepost.serve import listen, url_of
+    from milepost.service import listen, url_of
 
     logs.configure(LogLevel.WARNING)
     secret = secret or secrets.token_urlsafe(48)
@@ -102,7 +102,8 @@ def demo(
         from milepost_hub.settings import HubSettings
         from milepost_runner.settings import RunnerSettings
 
-        from milepost.serve import ServeSettings, composed, loop_factory
+        from milepost.serve import ServeSettings, composed
+        from milepost.service import loop_factory
 
         settings = ServeSettings(
             # nobody is left to be sent away gently

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import gc
 import multiprocessing
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
@@ -24,6 +22,7 @@ from milepost.errors import CommandError, UsageError
 from milepost.logs import FormatOption, LevelOption, LogFormat, LogLevel
 from milepost.nats_access import NatsAccess
 from milepost.options import Group, expand
+from milepost.service import SIGNALS, announce, listen, loop_factory, url_of
 from milepost.verification import Verification
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from milepost_hub.hub import Hub
 
     from milepost.desk import Desk
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _COLLECTIONS: Final = (20_000, 20, 20)
 """Allocations until the collector looks: events come and go by thousands a second, and hardly any leave a cycle."""
@@ -184,33 +181,6 @@ def _embedded(store_dir: Path | None, port: int) -> Iterator[NatsAccess]:
         yield NatsAccess(url=server.url)
 
 
-@contextlib.contextmanager
-def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket, so that an address that is taken is told before anything else is started."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CommandError(f"--host {host}: {error.strerror}; give an address of this machine") from error
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-        except OSError as error:
-            why = f"cannot listen on {host} port {port}: {error.strerror}"
-            raise CommandError(f"{why}; give another --port (0 takes a free one)") from error
-        yield listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """Where clients of this machine reach the listener."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _announcement(listener: socket.socket, nats: NatsAccess, workers: int, *, pages: bool) -> str:
     several = f", {workers} workers" if workers > 1 else ""
     url = url_of(listener)
@@ -218,12 +188,6 @@ def _announcement(listener: socket.socket, nats: NatsAccess, workers: int, *, pa
     if not pages:
         return told
     return f"{told}\nThe dashboard is at {url}/ and a link into it: milepost token --link --url {url} --tenant …"
-
-
-def announce(lines: str) -> None:
-    """On standard output, at once."""
-    sys.stdout.write(f"{lines}\n")
-    sys.stdout.flush()
 
 
 @contextlib.asynccontextmanager
@@ -313,12 +277,3 @@ async def _serve(settings: ServeSettings, listener: socket.socket, ready: Callab
         if this is not None:
             # whatever hangs is interrupted, and what is left still ends in order
             loop.call_later(settings.exit_seconds, this.cancel)
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:  # no uvloop on Windows and PyPy
-        return None
-    return uvloop.new_event_loop

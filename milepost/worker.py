@@ -19,7 +19,7 @@ from milepost.errors import UsageError
 from milepost.logs import FormatOption, LevelOption, LogFormat, LogLevel
 from milepost.nats_access import NatsAccess
 from milepost.options import Group, expand
-from milepost.serve import SIGNALS, announce, listen, loop_factory
+from milepost.service import SIGNALS, announce, listen, loop_factory
 
 if TYPE_CHECKING:
     import socket

@@ -189,7 +189,7 @@ def _forget_metrics(pid: int | None) -> None:
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Connection]:
     """Readable once SIGINT or SIGTERM has come."""
-    from milepost.serve import SIGNALS
+    from milepost.service import SIGNALS
 
     reader, writer = _context.Pipe(duplex=False)
 

@@ -14,7 +14,7 @@ from milepost_bridge import Bridge
 from milepost_client import PAGES
 from milepost_hub import Hub, HubSettings, KeySource, Signer, Verifier
 
-from milepost.serve import announce, listen, url_of
+from milepost.service import announce, listen, url_of
 from tests.client.desk import MemoryDesk
 
 
