@@ -51,14 +51,13 @@ async def _verdicts(arguments: argparse.Namespace, console: Console) -> list[Ver
     names = arguments.only or list(SCENARIOS)
     verdicts: list[Verdict] = []
     with console.status("") as status:
-        status.update(f"{names[0]} (1 of {len(names)})")
-        async for verdict in run(names, arguments.seed, quick=arguments.quick):
+        status.update(f"{len(names)} to go")
+        async for verdict in run(names, arguments.seed, quick=arguments.quick, together=arguments.together):
             verdicts.append(verdict)
             word = "ok" if verdict.ok else "FAILED"
             console.print(f"{verdict.scenario:22}{word} after {verdict.seconds:.1f} s", highlight=False)
-            if len(verdicts) < len(names):
-                status.update(f"{names[len(verdicts)]} ({len(verdicts) + 1} of {len(names)})")
-    return verdicts
+            status.update(f"{len(names) - len(verdicts)} to go")
+    return sorted(verdicts, key=lambda verdict: names.index(verdict.scenario))
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="decide as the run that printed this seed")
     parser.add_argument("--only", nargs="+", choices=list(SCENARIOS), metavar="NAME", help="only these scenarios")
     parser.add_argument("--list", action="store_true", help="name the scenarios and what each does")
+    parser.add_argument("--together", type=_count, default=1, metavar="N", help="so many scenarios side by side")
     parser.add_argument("--quick", action="store_true", help="smaller figures, as for every commit")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the verdicts as JSON, with what chance decided"
@@ -74,6 +74,13 @@ def _arguments() -> argparse.Namespace:
     if arguments.seed is None:
         arguments.seed = new_seed()
     return arguments
+
+
+def _count(text: str) -> int:
+    """A number from 1. ValueError otherwise."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
 
 
 def _allow_many_files() -> None:
