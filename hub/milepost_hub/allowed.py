@@ -1,11 +1,12 @@
-"""Who asks over HTTP, and whether they may: the token of a request, as its grant."""
+"""Who asks over HTTP, and whether they may: a request's grant, by its token or as somebody else's dependency says."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Header, Query
+from fastapi import Depends, Header, Query
 from starlette.exceptions import HTTPException
 
 from milepost_hub.errors import KeysNotReady, TokenError
@@ -19,25 +20,24 @@ if TYPE_CHECKING:
 _NOT_YET = frozenset({"keys_unavailable", "token_not_yet_valid"})
 
 
-class Allowed:
+Who = Callable[..., Any]
+"""A FastAPI dependency that gives the Grant of whoever asks, or raises an HTTPException."""
+
+
+class ByToken:
     """Who asks, by their token: in the header `Authorization`, or as `?token=`."""
 
-    def __init__(self, hub: Hub, scope: str, what: str) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._scope = scope
-        self._what = what
 
     async def __call__(
         self,
         authorization: Annotated[str | None, Header(description="Bearer, and the token")] = None,
         token: Annotated[str, Query(description="the token, where no header can be set")] = "",
     ) -> Grant:
-        """The token's grant, if it has the scope; else HTTPException: 401, 403, or 503 when it cannot be told yet."""
+        """The token's grant; else HTTPException: 401, or 503 when it cannot be told yet."""
         scheme, _, bearer = (authorization or "").partition(" ")
-        grant = await self._verify(bearer.strip() if scheme.lower() == "bearer" else token)
-        if not grant.allows(self._scope):
-            raise HTTPException(HTTPStatus.FORBIDDEN, f"the token's scope does not allow {self._what}")
-        return grant
+        return await self._verify(bearer.strip() if scheme.lower() == "bearer" else token)
 
     async def _verify(self, token: str) -> Grant:
         verifier = self._hub.verifier
@@ -55,6 +55,18 @@ class Allowed:
             raise HTTPException(HTTPStatus.UNAUTHORIZED, error.message, headers) from error
 
 
+def allowed(who: Who, scope: str, what: str) -> Any:  # noqa: ANN401 - as FastAPI types `Depends`
+    """The dependency that gives the grant of who asks, if it has the scope; else HTTPException: 403, or `who`'s own."""
+    asking = Depends(who)
+
+    async def check(grant: Grant = asking) -> Grant:
+        if not grant.allows(scope):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"{what} needs the scope `{scope}`, which was not granted")
+        return grant
+
+    return Depends(check)
+
+
 def named_job(grant: Grant, scope: str, job: str) -> str:
     """The job that a path names, if the grant has the scope for it; else HTTPException: 404 for no id, or 403."""
     try:
@@ -62,5 +74,5 @@ def named_job(grant: Grant, scope: str, job: str) -> str:
     except ValueError as error:
         raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
     if not grant.may(scope, job):
-        raise HTTPException(HTTPStatus.FORBIDDEN, "the token is not good for this job")
+        raise HTTPException(HTTPStatus.FORBIDDEN, "this job is not among those that were granted")
     return job

@@ -7,6 +7,9 @@ from http import HTTPStatus
 
 from fastapi import Response
 
+JOBS = "/api/jobs"
+"""Where the routes are, from the hub's own address on."""
+
 NO_STORE = {"Cache-Control": "no-store"}
 
 

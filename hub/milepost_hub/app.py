@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from milepost_hub.allowed import ByToken
 from milepost_hub.jobs_api import jobs_router
 from milepost_hub.metrics import CONTENT_TYPE
 from milepost_hub.problem import PROBLEM_CONTENT, Problem, http_problem, invalid
@@ -89,8 +90,9 @@ def make_app(hub: Hub) -> FastAPI:
         """What is counted, in Prometheus' text format."""
         return Response(hub.metrics.exposition(), media_type=CONTENT_TYPE)
 
-    app.include_router(jobs_router(hub))
-    app.include_router(submit_router(hub))
+    who = ByToken(hub)
+    app.include_router(jobs_router(hub, who))
+    app.include_router(submit_router(hub, who, hub.job_token))
     if hub.pages is None:
         app.add_route("/", _no_pages(hub.ws_path), include_in_schema=False)
     else:

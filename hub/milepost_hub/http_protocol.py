@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import logging
 import socket
-from typing import Any, Protocol
+from typing import Any
 
 import h11
+from starlette.types import Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
+
+from milepost_hub.carrier import StreamOf, hand_over
 
 
 def _without_query(record: logging.LogRecord) -> bool:
@@ -35,20 +38,8 @@ PROTOCOL = "milepost.protocol"
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
-class StreamOf(Protocol):
-    """A response without an end of its own."""
-
-    def lost(self) -> None:
-        """The client has gone."""
-        ...
-
-    def leave(self) -> None:
-        """The server is going down: end when it is this client's turn."""
-        ...
-
-
 class HttpProtocol(H11Protocol):
-    """For uvicorn's `http=`."""
+    """For uvicorn's `http=`; the `Carrier` of the streams it serves."""
 
     def __init__(
         self,
@@ -90,6 +81,25 @@ class HttpProtocol(H11Protocol):
         self._stream = None
         if not self.transport.is_closing():
             self.transport.set_write_buffer_limits()
+
+    @property
+    def unsent(self) -> int:
+        """What the transport holds."""
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def aborted(self) -> bool:
+        """Never told: uvicorn passes over what is written to a connection that is closing."""
+        return False
+
+    async def carry(self, send: Send, data: bytes) -> None:
+        """Return when all of it has left."""
+        await hand_over(send, data)
+        await self.flow.drain()
+
+    def abort(self) -> None:
+        """Close the connection, with what it holds."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell a stream that its client has gone."""

@@ -8,15 +8,16 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from milepost_hub import message
 from milepost_hub.action import ALL_JOBS
-from milepost_hub.allowed import Allowed, named_job
-from milepost_hub.answer import NO_STORE, json_answer
+from milepost_hub.allowed import Who, allowed, named_job
+from milepost_hub.answer import JOBS, NO_STORE, json_answer
+from milepost_hub.carrier import AsgiCarrier, Carrier
 from milepost_hub.delivery import deliver
 from milepost_hub.desk import Desk
 from milepost_hub.errors import (
@@ -33,12 +34,12 @@ from milepost_hub.history import is_over
 from milepost_hub.http_protocol import PROTOCOL
 from milepost_hub.job_id import write_job_id
 from milepost_hub.job_log import Gap, JobLog, Snapshot
-from milepost_hub.problem import come_back
+from milepost_hub.problem import ProblemRoute, come_back
 from milepost_hub.replay import START, Wish
 from milepost_hub.sse import Stream, StreamResponse
 
 if TYPE_CHECKING:
-    from milepost_hub.hub import Hub
+    from milepost_hub.bare_hub import BareHub
 
 _TEXT = {"type": "string"}
 _STREAMED = {"description": "Server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
@@ -112,17 +113,17 @@ def _summary(fields: bytes) -> _Summary:
     return _Summary(str(told.get("status")), text.casefold(), (at, job))
 
 
-def jobs_router(hub: Hub) -> APIRouter:
-    """The routes, for one hub."""
-    router = APIRouter(prefix="/api/jobs")
-    allowed = Depends(Allowed(hub, "watch", "watching"))
-    _add_reading(router, hub, allowed)
-    _add_streams(router, hub, allowed)
-    _add_cancelling(router, hub, Depends(Allowed(hub, "cancel", "cancelling")))
+def jobs_router(hub: BareHub, who: Who) -> APIRouter:
+    """The routes, for one hub and those whom `who` lets in."""
+    router = APIRouter(prefix=JOBS, route_class=ProblemRoute)
+    may_watch = allowed(who, "watch", "watching")
+    _add_reading(router, hub, may_watch)
+    _add_streams(router, hub, may_watch)
+    _add_cancelling(router, hub, allowed(who, "cancel", "cancelling"))
     return router
 
 
-def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401 - as FastAPI types `Depends`
+def _add_reading(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # noqa: ANN401 - as FastAPI types `Depends`
 
     @router.get("", response_model=JobPage)
     async def list_jobs(
@@ -130,7 +131,7 @@ def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         q: Annotated[str, Query(max_length=256, description="in the name or the id, in any case")] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         before: Annotated[str | None, Query(max_length=256, description="`next` of the page before")] = None,
-        grant: Grant = allowed,
+        grant: Grant = may_watch,
     ) -> Response:
         """The tenant's jobs that the token may see, newest first."""
         log = _log(hub)
@@ -144,7 +145,7 @@ def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         return json_answer(b'{"jobs":[%b],"next":%b}' % (b",".join(page), after.encode()))
 
     @router.get("/{job}", response_model=JobSnapshot)
-    async def read_job(job: str, grant: Grant = allowed) -> Response:
+    async def read_job(job: str, grant: Grant = may_watch) -> Response:
         """What the job amounts to by now; 404 when nobody has heard of it."""
         job = named_job(grant, "watch", job)
         snapshot = await _snapshot(hub, grant.tenant, job)
@@ -158,7 +159,7 @@ def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         job: str,
         after: Annotated[str | None, Query(max_length=128, description="a cursor, or `start`")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
-        grant: Grant = allowed,
+        grant: Grant = may_watch,
     ) -> Response:
         """The events behind a cursor; without one a snapshot, and the cursor to go on from.
 
@@ -186,9 +187,9 @@ def _add_reading(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         return _events(messages, events[-1].cursor if events else after, more=more)
 
 
-def _add_streams(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401
+def _add_streams(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # noqa: ANN401
     @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses={200: _STREAMED})
-    async def stream_jobs(request: Request, grant: Grant = allowed) -> Response:
+    async def stream_jobs(request: Request, grant: Grant = may_watch) -> Response:
         """Summaries of all jobs that the token allows, newest first, then of each that changes; it never ends."""
         return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None))
 
@@ -206,7 +207,7 @@ def _add_streams(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         job: str,
         after: Annotated[str | None, Query(max_length=128, description="a cursor, or `start`")] = None,
         last_event_id: Annotated[str | None, Header(max_length=128, description="goes before `after`")] = None,
-        grant: Grant = allowed,
+        grant: Grant = may_watch,
     ) -> Response:
         """A job's events as they come: a snapshot first, or what comes behind a cursor; until its final end."""
         job = named_job(grant, "watch", job)
@@ -221,9 +222,9 @@ def _add_streams(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: AN
         return _begin(hub, request, grant, wish)
 
 
-def _add_cancelling(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa: ANN401
+def _add_cancelling(router: APIRouter, hub: BareHub, may_cancel: Any) -> None:  # noqa: ANN401
     @router.delete("/{job}", status_code=HTTPStatus.ACCEPTED, response_model=JobCancelling)
-    async def cancel_job(job: str, grant: Grant = allowed) -> Response:
+    async def cancel_job(job: str, grant: Grant = may_cancel) -> Response:
         """Have a job stopped, submitted here or not: 202 when it will, 409 when it has ended, refuses or is silent."""
         job = named_job(grant, "cancel", job)
         # A job that waits may have no event yet: whoever took it is asked before the log is.
@@ -239,8 +240,10 @@ def _add_cancelling(router: APIRouter, hub: Hub, allowed: Any) -> None:  # noqa:
         return _cancelling(job)
 
 
-def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
-    stream = Stream(hub, grant, request.scope["state"][PROTOCOL])
+def _begin(hub: BareHub, request: Request, grant: Grant, wish: Wish) -> Response:
+    if hub.leaving:
+        raise come_back("the server is going down")
+    stream = Stream(hub, grant, _carrier(request))
     why = hub.join(stream)
     if why is None and (why := hub.enter(stream, grant.tenant)) is not None:
         stream.grant = None
@@ -251,7 +254,13 @@ def _begin(hub: Hub, request: Request, grant: Grant, wish: Wish) -> Response:
     return StreamResponse(stream)
 
 
-async def _cancelled_at(hub: Hub, desk: Desk, tenant: str, job: str) -> bool:
+def _carrier(request: Request) -> Carrier:
+    """The connection, where it is the hub's own protocol; else what ASGI has."""
+    protocol = request.scope.get("state", {}).get(PROTOCOL)
+    return AsgiCarrier(request.receive) if protocol is None else protocol
+
+
+async def _cancelled_at(hub: BareHub, desk: Desk, tenant: str, job: str) -> bool:
     """Whether the job was submitted here, and is being stopped."""
     try:
         taken = await desk.cancel(tenant, job)
@@ -264,7 +273,7 @@ async def _cancelled_at(hub: Hub, desk: Desk, tenant: str, job: str) -> bool:
     return taken
 
 
-async def _cancel(hub: Hub, tenant: str, job: str) -> None:
+async def _cancel(hub: BareHub, tenant: str, job: str) -> None:
     """Have the job's program agree to stop; else say why it does not."""
     try:
         answer = await hub.ask(tenant, job, _CANCEL)
@@ -292,7 +301,7 @@ def _read_answer(answer: bytes) -> dict[str, Any]:
     return told if isinstance(told, dict) else {"message": "its answer is no JSON object"}
 
 
-def _log(hub: Hub) -> JobLog:
+def _log(hub: BareHub) -> JobLog:
     if hub.log is None:
         why = "this hub has no job log: events are to be had live only"
         raise come_back(why)
@@ -315,14 +324,14 @@ async def _answer(ask: Any) -> Any:  # noqa: ANN401 - whatever the log is asked 
         raise come_back(why) from error
 
 
-async def _snapshot(hub: Hub, tenant: str, job: str) -> Snapshot:
+async def _snapshot(hub: BareHub, tenant: str, job: str) -> Snapshot:
     log = _log(hub)
     found = await _answer(hub.shared.ask(("snapshot", tenant, job), lambda: log.snapshot(tenant, job)))
     assert isinstance(found, Snapshot)  # noqa: S101
     return found
 
 
-async def _state(hub: Hub, tenant: str, job: str, gap: Gap | None) -> tuple[list[bytes], str | None]:
+async def _state(hub: BareHub, tenant: str, job: str, gap: Gap | None) -> tuple[list[bytes], str | None]:
     snapshot = await _snapshot(hub, tenant, job)
     if not snapshot.known:
         raise _unknown(job)
@@ -330,11 +339,11 @@ async def _state(hub: Hub, tenant: str, job: str, gap: Gap | None) -> tuple[list
     return [*told, message.snapshot(job, snapshot)], snapshot.cursor
 
 
-async def _more(hub: Hub, log: JobLog, tenant: str, job: str, cursor: str | None) -> bool:
+async def _more(hub: BareHub, log: JobLog, tenant: str, job: str, cursor: str | None) -> bool:
     return bool(await hub.shared.ask(("events", tenant, job, cursor, 1), lambda: log.read(tenant, job, cursor, 1)))
 
 
-async def _is_over(hub: Hub, log: JobLog, tenant: str, job: str, after: str) -> bool | None:
+async def _is_over(hub: BareHub, log: JobLog, tenant: str, job: str, after: str) -> bool | None:
     """Whether nothing comes behind this cursor, nor will; None when that cannot be read.
 
     Not a 503: an EventSource comes back from a connection that broke, never from a status. The stream finds out later.
@@ -346,7 +355,7 @@ async def _is_over(hub: Hub, log: JobLog, tenant: str, job: str, after: str) -> 
         return None
 
 
-def _ended(hub: Hub, job: str) -> HTTPException:
+def _ended(hub: BareHub, job: str) -> HTTPException:
     hub.cancels["ended"] += 1
     return HTTPException(HTTPStatus.CONFLICT, f"job {job} has ended")
 

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 _INDEX: Final = "index.html"
-_ROUTES: Final = ("/", "/client/{path:path}", "/dashboard/{path:path}")
+_FOLDERS: Final = ("client", "dashboard")
 
 # Not `mimetypes`, which asks the machine: there are some where a module would be text/plain, and so no module.
 _MEDIA_TYPES: Final = {
@@ -77,12 +77,25 @@ class Pages:
         self._files: dict[str, _File] = {}
 
     def add_to(self, app: FastAPI) -> None:
-        """Give the app their routes, for GET and HEAD."""
-        for route in _ROUTES:
-            app.add_route(route, self._answer, include_in_schema=False)
+        """Give the app the routes of all of them, for GET and HEAD."""
 
-    async def _answer(self, request: Request) -> Response:
-        file = self._find(request.scope["path"].removeprefix("/") or _INDEX)
+        async def index(request: Request) -> Response:
+            return self._answer(request, _INDEX)
+
+        app.add_route("/", index, include_in_schema=False)
+        for folder in _FOLDERS:
+            self.add_folder(app.router, folder)
+
+    def add_folder(self, router: APIRouter, folder: str) -> None:
+        """Give a router the routes of what is below this folder, for GET and HEAD."""
+
+        async def page(request: Request) -> Response:
+            return self._answer(request, f"{folder}/{request.path_params['path']}")
+
+        router.add_route(f"/{folder}/{{path:path}}", page, include_in_schema=False)
+
+    def _answer(self, request: Request, name: str) -> Response:
+        file = self._find(name)
         if file is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "the hub has no such page")
         packed = file.packed if _takes_gzip(request.headers.get("accept-encoding", "")) else None

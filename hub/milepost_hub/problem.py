@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -78,6 +79,24 @@ async def invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     reasons = reasons_of(error)
     return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, in_words(reasons), reasons)
+
+
+class ProblemRoute(APIRoute):
+    """A route whose refusals are problems in whichever app it is."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own, with what it raises told."""
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except HTTPException as error:
+                return await http_problem(request, error)
+            except RequestValidationError as error:
+                return await invalid(request, error)
+
+        return handled
 
 
 def _answer(status: int, detail: str, reasons: Reasons) -> JSONResponse:

@@ -1,7 +1,8 @@
 """One SSE client: messages as `text/event-stream`, in a bounded queue.
 
-What a flush brings is made into server-sent events once for all streams of a job. uvicorn's one task for each request
-carries the queue to the transport, which is told to keep nothing, as the WebSocket's.
+What a flush brings is made into server-sent events once for all streams of a job. The server's one task for each
+request carries the queue to the client: over the hub's own server, to a transport that is told to keep nothing, as the
+WebSocket's.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from starlette.types import Receive, Scope, Send
 
 from milepost_hub import message
 from milepost_hub.action import MessageId
+from milepost_hub.carrier import Carrier
 from milepost_hub.channel import Batch, Channel
 from milepost_hub.close import CloseCode
 from milepost_hub.delivery import Delivery, server_sent
 from milepost_hub.frame import text_frame
 from milepost_hub.grant import Grant
-from milepost_hub.http_protocol import HttpProtocol
 
 if TYPE_CHECKING:
     from milepost_hub.settings import HubSettings
@@ -60,6 +61,7 @@ class Stream:
     """One client. It is given events as a WebSocket is; `carry` brings them to its transport until it ends."""
 
     __slots__ = (
+        "_carrier",
         "_changed",
         "_ended",
         "_held",
@@ -68,7 +70,6 @@ class Stream:
         "_idle",
         "_last_sent",
         "_left",
-        "_protocol",
         "_queue",
         "_replays",
         "_wake",
@@ -78,12 +79,12 @@ class Stream:
         "owed",
     )
 
-    def __init__(self, host: Host, grant: Grant, protocol: HttpProtocol) -> None:
+    def __init__(self, host: Host, grant: Grant, carrier: Carrier) -> None:
         self.grant: Grant | None = grant
         self.channels: dict[str, tuple[Channel, ...]] = {}
         self.owed: Batch | list[Batch] | None = None
         self._host = host
-        self._protocol = protocol
+        self._carrier = carrier
         # Each with the events that count as pressure: a piece of a replay has none.
         self._queue: deque[tuple[bytes, int]] = deque([(b"retry: %d\n\n" % RETRY, 0)])
         # What counts, the write in progress included.
@@ -191,8 +192,8 @@ class Stream:
     # -- carrying ---------------------------------------------------------------------------------------------------
 
     async def carry(self, send: Send) -> None:
-        """Bring what is held to the transport, a piece at a time, until the stream has ended."""
-        self._protocol.begin_stream(self, self._host.settings.unsent_bytes)
+        """Bring what is held to the client, a piece at a time, until the stream has ended."""
+        self._carrier.begin_stream(self, self._host.settings.unsent_bytes)
         self._schedule()
         while self._queue or not self._ended:
             if self._queue:
@@ -202,11 +203,16 @@ class Stream:
                 self._changed.clear()
                 await self._changed.wait()
 
+    @property
+    def aborted(self) -> bool:
+        """Whether the client was given up, or has gone."""
+        return self._carrier.aborted
+
     def over(self) -> None:
         """The response has ended, however it did."""
         self._ended = True
         self._idle.set()
-        self._protocol.end_stream()
+        self._carrier.end_stream()
         self._host.left(self)
 
     async def _write(self, send: Send) -> None:
@@ -214,8 +220,7 @@ class Stream:
         self._last_sent = self._writing_since = time.monotonic()
         self._left = len(data)
         try:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            await self._protocol.flow.drain()
+            await self._carrier.carry(send, data)
         finally:
             self._writing_since = None
             self._held -= events
@@ -262,11 +267,11 @@ class Stream:
 
     def _abort(self) -> None:
         self._queue.clear()
-        self._protocol.transport.abort()
+        self._carrier.abort()
 
     def _look_after(self, settings: HubSettings, now: float, since: float) -> None:
         """See to a client that does not read: one that takes a replay slowly is given time as long as it takes any."""
-        left = self._protocol.transport.get_write_buffer_size()
+        left = self._carrier.unsent
         if self._replays and left < self._left:
             self._left, self._writing_since = left, now
         elif now >= since + (settings.pong_timeout if self._replays else settings.write_wait):
@@ -304,4 +309,5 @@ class StreamResponse(Response):
             await self._stream.carry(send)
         finally:
             self._stream.over()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not self._stream.aborted:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -11,22 +11,26 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from milepost_hub.allowed import Allowed, named_job
-from milepost_hub.answer import json_answer
+from milepost_hub.allowed import Who, allowed, named_job
+from milepost_hub.answer import JOBS, json_answer
 from milepost_hub.body import read_body
 from milepost_hub.desk import Desk
 from milepost_hub.errors import DeskUnavailable, JobUnknown, SubmitRefused
 from milepost_hub.grant import Grant
 from milepost_hub.job_id import read_job_id, write_job_id
-from milepost_hub.problem import PROBLEM_CONTENT, Refusal, come_back
+from milepost_hub.problem import PROBLEM_CONTENT, ProblemRoute, Refusal, come_back
 from milepost_hub.submission import Submission, read_submission
 
 if TYPE_CHECKING:
-    from milepost_hub.hub import Hub
+    from milepost_hub.bare_hub import BareHub
 
 _NO_DESK = "this hub takes no jobs: nothing is behind it that would run them"
 _BODY = {"required": True, "content": {"application/json": {"schema": Submission.model_json_schema()}}}
 _LOCATION = {"Location": {"description": "Where the job is to be read", "schema": {"type": "string"}}}
+
+
+JobToken = Callable[[Grant, str], str | None]
+"""A token for one job, for whoever has submitted it; None when there is none to be had."""
 
 
 class Submitted(BaseModel):
@@ -36,7 +40,7 @@ class Submitted(BaseModel):
     token: str | None
     """Good for this job alone, and not for long; null when this hub signs no tokens."""
     stream: str
-    """Where its events are to be had as server-sent events, relative to the hub."""
+    """Where its events are to be had as server-sent events: a path on this server."""
 
 
 class SubmittedAs(BaseModel):
@@ -52,8 +56,8 @@ def _told(**problems: str) -> dict[int | str, dict[str, Any]]:
 
 _TAKEN: dict[int | str, dict[str, Any]] = {201: {"description": "The job was taken", "headers": _LOCATION}}
 _NOT_TAKEN = _told(
-    _401="There is no token, or it was refused",
-    _403="The token has not the scope `submit`, or is good for certain jobs only",
+    _401="Nobody knows who asks: there is no token, or it was refused",
+    _403="The scope `submit` was not granted, or certain jobs only",
     _409="The key belongs to another submission already",
     _413="The body, or the payload, is too large",
     _422="It is no submission, or its payload does not fit; `errors` says what is wrong where",
@@ -68,16 +72,25 @@ _NOT_READ = _told(
 _NOT_KNOWN = _told(_404="No such job was submitted here")
 
 
-def submit_router(hub: Hub) -> APIRouter:
-    """The routes, for one hub."""
-    router = APIRouter(prefix="/api/jobs")
-    may_submit = _may_submit(hub)
-    _add_submitting(router, hub, may_submit)
-    _add_again(router, hub, may_submit, Depends(Allowed(hub, "watch", "watching")))
+def submit_router(hub: BareHub, who: Who, job_token: JobToken | None = None) -> APIRouter:
+    """The routes, for one hub and those whom `who` lets in.
+
+    job_token: makes the token that answers a submitted job; without it there is none.
+    """
+    router = APIRouter(prefix=JOBS, route_class=ProblemRoute)
+    may_submit = _may_submit(who)
+    _add_submitting(router, hub, may_submit, job_token)
+    _add_again(router, hub, may_submit, job_token)
+    _add_looking_back(router, hub, allowed(who, "watch", "watching"))
     return router
 
 
-def _add_submitting(router: APIRouter, hub: Hub, may_submit: Any) -> None:  # noqa: ANN401 - as FastAPI types `Depends`
+def _add_submitting(
+    router: APIRouter,
+    hub: BareHub,
+    may_submit: Any,  # noqa: ANN401 - as FastAPI types `Depends`
+    job_token: JobToken | None,
+) -> None:
     @router.post(
         "",
         status_code=HTTPStatus.CREATED,
@@ -94,22 +107,25 @@ def _add_submitting(router: APIRouter, hub: Hub, may_submit: Any) -> None:  # no
             wanted = read_submission(body)
             return await desk.submit(grant.tenant, wanted.name, wanted.payload, wanted.key)
 
-        return _submitted(hub, grant, await _taken(hub, submit))
+        return _submitted(request, await _taken(hub, submit), grant, job_token)
 
 
-def _add_again(router: APIRouter, hub: Hub, may_submit: Any, may_watch: Any) -> None:  # noqa: ANN401
+def _add_again(router: APIRouter, hub: BareHub, may_submit: Any, job_token: JobToken | None) -> None:  # noqa: ANN401
     @router.post(
         "/{job}/again",
         status_code=HTTPStatus.CREATED,
         response_model=Submitted,
         responses=_TAKEN | _NOT_TAKEN | _NOT_KNOWN,
     )
-    async def submit_again(job: str, grant: Grant = may_submit) -> Response:
+    async def submit_again(request: Request, job: str, grant: Grant = may_submit) -> Response:
         """Have the same job run once more, with the payload it had, under an id of its own."""
         job = named_job(grant, "submit", job)
         desk = _desk(hub)
-        return _submitted(hub, grant, await _taken(hub, lambda: desk.submit_again(grant.tenant, job)))
+        again = await _taken(hub, lambda: desk.submit_again(grant.tenant, job))
+        return _submitted(request, again, grant, job_token)
 
+
+def _add_looking_back(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # noqa: ANN401
     @router.get("/{job}/submission", response_model=SubmittedAs, responses=_NOT_KNOWN)
     async def read_submission_of(job: str, grant: Grant = may_watch) -> Response:
         """What the job was submitted as; 404 when it was not submitted here, and cannot be once more."""
@@ -123,27 +139,27 @@ def _add_again(router: APIRouter, hub: Hub, may_submit: Any, may_watch: Any) -> 
         return json_answer(json.dumps({"name": name}).encode())
 
 
-def _may_submit(hub: Hub) -> Any:  # noqa: ANN401
-    allowed = Depends(Allowed(hub, "submit", "submitting"))
+def _may_submit(who: Who) -> Any:  # noqa: ANN401
+    asking = allowed(who, "submit", "submitting")
 
-    async def may_submit(grant: Grant = allowed) -> Grant:
+    async def may_submit(grant: Grant = asking) -> Grant:
         """Who asks, if they may submit."""
         if grant.jobs is not None:
-            why = "the token is good for certain jobs only, and a new one would not be among them"
+            why = "certain jobs were granted, and a new one would not be among them"
             raise HTTPException(HTTPStatus.FORBIDDEN, why)
         return grant
 
     return Depends(may_submit)
 
 
-def _desk(hub: Hub) -> Desk:
+def _desk(hub: BareHub) -> Desk:
     if hub.desk is None:
         hub.submits["unavailable"] += 1
         raise HTTPException(HTTPStatus.NOT_IMPLEMENTED, _NO_DESK)
     return hub.desk
 
 
-async def _taken(hub: Hub, submit: Callable[[], Awaitable[str]]) -> str:
+async def _taken(hub: BareHub, submit: Callable[[], Awaitable[str]]) -> str:
     """The id of the job that this submits; else say why there is none."""
     try:
         job = read_job_id(await submit())
@@ -163,11 +179,10 @@ async def _taken(hub: Hub, submit: Callable[[], Awaitable[str]]) -> str:
     return job
 
 
-def _submitted(hub: Hub, grant: Grant, job: str) -> Response:
-    token = None
-    if hub.signer is not None:
-        token = hub.signer.job_token(grant, job, hub.verifier, hub.settings.job_token_seconds)
-    where = f"/api/jobs/{job}"
+def _submitted(request: Request, job: str, grant: Grant, job_token: JobToken | None) -> Response:
+    token = None if job_token is None else job_token(grant, job)
+    # an app of somebody's own has the routes behind a prefix
+    where = f"{request.url.path.rpartition(JOBS)[0]}{JOBS}/{job}"
     parts = (write_job_id(job), json.dumps(token).encode(), json.dumps(f"{where}/stream").encode())
     body = b'{"jobId":%b,"token":%b,"stream":%b}' % parts
     return json_answer(body, HTTPStatus.CREATED, {"Location": where})
