@@ -4,6 +4,8 @@ So that a program in which nothing says where its job begins and ends has one al
 for it. How the process ends is told by the exception nobody caught, and by what the main thread's last `sys.exit` was
 called with, unless more was reported after it. A program that raises SystemExit itself, past `sys.exit`, is told as
 completed. One that is killed says nothing: its lease passes.
+
+Processes of multiprocessing report to their parent's job, and leave its start and end to the parent.
 """
 
 from __future__ import annotations
@@ -23,12 +25,18 @@ if TYPE_CHECKING:
     from milepost_reporter.reporter import Reporter
 
 
+_PARENTS_JOB: Final = "MILEPOST_PARENTS_JOB"
+"""Where workers started afresh find the job's made-up id."""
+
+
 class _Own:
     """It, and how the process that made it ends."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: what its making logs or warns of may come back here, and a signal handler's bar.
+        self._lock = threading.RLock()
         self._reporter: Reporter | None = None
+        self._beginning = False
         self._pid = 0
         self._left_by: BaseException | None = None
 
@@ -37,20 +45,30 @@ class _Own:
             # Whoever called sys.exit was not let out.
             self._left_by = None
             if self._reporter is None:
-                self._reporter = self._begun()
+                if self._beginning:
+                    return _nobody()
+                self._beginning = True
+                try:
+                    self._reporter = self._begun()
+                finally:
+                    self._beginning = False
             return self._reporter
 
     def forked(self) -> None:
         """In a child: it goes on as a handle of the same job, whose end is the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._beginning = False
 
     def _begun(self) -> Reporter:
         from milepost_reporter.reporter import Reporter
 
+        if _is_worker():
+            return Reporter.from_env(_of_the_parent(os.environ))
         reporter = Reporter.from_env(_with_job(os.environ))
         reporter.begin()
         if reporter.enabled and not self._pid:
             self._watch_the_end()
+            os.environ[_PARENTS_JOB] = reporter.job
         return reporter
 
     def _watch_the_end(self) -> None:
@@ -85,6 +103,25 @@ if hasattr(os, "register_at_fork"):
 def reporter() -> Reporter:
     """The process's own; disabled when its environment does not say where to report to. Never raises."""
     return _own.reporter()
+
+
+def _nobody() -> Reporter:
+    from milepost_reporter.reporter import Reporter
+
+    return Reporter.disabled()
+
+
+def _is_worker() -> bool:
+    """Whether this is a process of multiprocessing's, or of a pool: its work is part of its parent's job."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
+
+
+def _of_the_parent(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a worker: the parent's job, whose start and end are the parent's to tell."""
+    given = {name: value for name, value in environ.items() if value}
+    job = {"MILEPOST_JOB": given[_PARENTS_JOB]} if _PARENTS_JOB in given else {}
+    return {**job, **given, "MILEPOST_OWNER": "no"}
 
 
 def _with_job(environ: Mapping[str, str]) -> dict[str, str]:
