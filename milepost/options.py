@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 from milepost.errors import UsageError
 
 Command = Callable[..., None]
+M = TypeVar("M", bound=BaseModel)
 
 
 class Names(NamedTuple):
@@ -78,6 +80,20 @@ def names(model: type[BaseModel], group: Group) -> dict[str, Names]:
     return {
         field: _names(field, info, group) for field, info in model.model_fields.items() if field not in group.without
     }
+
+
+def from_environment(model: type[M], group: Group) -> M:
+    """The model as the variables say it that are set, for programs without a command line.
+
+    Raises:
+        UsageError: a variable cannot be used.
+    """
+    known = names(model, group).items()
+    given = {field: os.environ[variable] for field, (_, variable) in known if os.environ.get(variable)}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise UsageError(_complaint(model, group, error)) from None
 
 
 def _names(field: str, info: FieldInfo, group: Group) -> Names:

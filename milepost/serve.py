@@ -193,14 +193,11 @@ def _announcement(listener: socket.socket, nats: NatsAccess, workers: int, *, pa
 @contextlib.asynccontextmanager
 async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIterator[Hub]:
     """A hub that serves on `listener`, what feeds it and takes its jobs, and the watchdog; ended in reverse order."""
-    from milepost_bridge.bridge import Bridge
-    from milepost_bridge.watchdog import Watchdog
     from milepost_client import PAGES
     from milepost_hub.hub import Hub
     from milepost_hub.token import Verifier
-    from milepost_runner.jobs import Jobs
 
-    from milepost.desk import Desk
+    from milepost.backing import backed
 
     verification = settings.verification
     async with verification.key_source() as keys:
@@ -212,15 +209,13 @@ async def composed(settings: ServeSettings, listener: socket.socket) -> AsyncIte
         )
         async with (
             Hub(settings.hub, verifier, listener, PAGES if settings.pages else None, verification.signer()) as hub,
-            Bridge(settings.nats.url, hub, settings=settings.bridge) as bridge,
-            contextlib.AsyncExitStack() as stack,
+            backed(hub, settings.nats.url, settings.bridge, settings.runner, watchdog=settings.watchdog) as parts,
         ):
-            _export(hub, bridge)
-            if settings.runner is not None:
-                jobs = await stack.enter_async_context(Jobs(settings.nats.url, settings.runner))
-                _employ(hub, Desk(jobs))
-            if settings.watchdog:
-                _export_watchdog(hub, await stack.enter_async_context(Watchdog(settings.nats.url, settings.bridge)))
+            _export(hub, parts.bridge)
+            if parts.desk is not None:
+                _export_desk(hub, parts.desk)
+            if parts.watchdog is not None:
+                _export_watchdog(hub, parts.watchdog)
             yield hub
 
 
@@ -239,8 +234,7 @@ def _export(hub: Hub, bridge: Bridge) -> None:
     gauge("milepost_bridge_connections", "Connections to NATS since the start.", lambda: bridge.connections)
 
 
-def _employ(hub: Hub, desk: Desk) -> None:
-    hub.employ(desk)
+def _export_desk(hub: Hub, desk: Desk) -> None:
     # of several workers the lowest tells whether all of them can
     hub.metrics.gauge("milepost_jobs_open", "Whether jobs can be taken.", lambda: desk.open, lowest=True)
 

@@ -34,7 +34,7 @@ from milepost_hub.history import is_over
 from milepost_hub.http_protocol import PROTOCOL
 from milepost_hub.job_id import write_job_id
 from milepost_hub.job_log import Gap, JobLog, Snapshot
-from milepost_hub.problem import ProblemRoute, come_back
+from milepost_hub.problem import PROBLEM_TOLD, ProblemRoute, come_back
 from milepost_hub.replay import START, Wish
 from milepost_hub.sse import Stream, StreamResponse
 
@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     from milepost_hub.bare_hub import BareHub
 
 _TEXT = {"type": "string"}
-_STREAMED = {"description": "Server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
+_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}},
+    # said here, because FastAPI takes problems for what the route streams
+    "default": PROBLEM_TOLD,
+}
 _CANCEL = b'{"action":"cancel"}'
 _LONGEST_REASON = 1000
 
@@ -188,7 +192,7 @@ def _add_reading(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # no
 
 
 def _add_streams(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # noqa: ANN401
-    @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses={200: _STREAMED})
+    @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses=_STREAMED)
     async def stream_jobs(request: Request, grant: Grant = may_watch) -> Response:
         """Summaries of all jobs that the token allows, newest first, then of each that changes; it never ends."""
         return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None))
@@ -198,7 +202,7 @@ def _add_streams(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # no
         status_code=200,
         response_class=StreamResponse,
         responses={
-            200: _STREAMED,
+            **_STREAMED,
             204: {"description": "The job has ended and the cursor stands behind its end: do not come back"},
         },
     )

@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 PROBLEM = "application/problem+json"
 PROBLEM_CONTENT: dict[str, Any] = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 """A problem in the contract."""
+PROBLEM_TOLD: dict[str, Any] = {"description": "What went wrong", "content": PROBLEM_CONTENT}
+"""The same as a route's response."""
 
 _COME_BACK = {"Retry-After": "2"}
 _MOST_REASONS = 100
@@ -101,5 +103,13 @@ class ProblemRoute(APIRoute):
 
 def _answer(status: int, detail: str, reasons: Reasons) -> JSONResponse:
     errors = [Reason.model_validate(reason) for reason in reasons[:_MOST_REASONS]] or None
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    problem = Problem(title=_title(status), status=status, detail=detail, errors=errors)
     return JSONResponse(problem.model_dump(exclude_none=True), status, media_type=PROBLEM)
+
+
+def _title(status: int) -> str:
+    """An app of somebody's own may use one that no standard has."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"HTTP {status}"
