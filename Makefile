@@ -8,7 +8,7 @@ NPM := $(shell command -v npm)
 NPM_STAMP := client/node_modules/.setup-done
 TSC := client/node_modules/.bin/tsc
 
-.PHONY: help setup no-npm demo test lint types wheels bench chaos clean
+.PHONY: help setup no-npm demo test recipes lint types wheels bench chaos clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ demo: setup ## run a real job on an embedded nats-server and watch it here (DEMO
 
 test: setup ## run the tests, several at a time (TEST_ARGS="-n 0 -k name" for one after the other)
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+recipes: setup ## run the programs of docs/recipes.md whose language is here, and name those that are left out
+	MILEPOST_RECIPES=1 $(BIN)/python -m pytest -n 0 -v tests/recipes
 
 lint: setup ## ruff
 	$(BIN)/ruff check .
