@@ -1,4 +1,4 @@
-"""The command line: `milepost serve`, `worker`, `submit`, `cancel`, `watch`, `pub`, `token`, `doctor`, `demo`.
+"""The command line: `milepost serve`, `worker`, `submit`, `cancel`, `run`, `watch` and so on.
 
 Each command is a function in a module of its name, imported only when it is called: `milepost pub` in a shell's loop
 must not wait for what `milepost serve` needs.
@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from milepost.errors import INTERRUPTED, CommandError
 
-COMMANDS: Final = ("serve", "worker", "submit", "cancel", "watch", "pub", "token", "doctor", "demo")
+COMMANDS: Final = ("run", "serve", "worker", "submit", "cancel", "watch", "pub", "token", "doctor", "demo")
 """In the order of the help."""
 
 
@@ -28,7 +28,10 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         if cmd_name not in COMMANDS:
             return None
-        command = typer.Typer(add_completion=False, context_settings=_SETTINGS)
+        # What stands behind another program's name is that program's.
+        command = typer.Typer(
+            add_completion=False, context_settings={**_SETTINGS, "allow_interspersed_args": cmd_name != "run"}
+        )
         command.command(cmd_name)(getattr(import_module(f"milepost.{cmd_name}"), cmd_name))
         return typer.main.get_command(command)
 
