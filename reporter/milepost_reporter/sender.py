@@ -7,10 +7,15 @@ from typing import Protocol
 class Sender(Protocol):
     """Takes events from an outbox; every method may be called by any thread."""
 
-    connected: bool
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        ...
 
-    connections: int
-    """How often there was a connection."""
+    @property
+    def connections(self) -> int:
+        """How often there was a connection."""
+        ...
 
     @property
     def refused(self) -> int:

@@ -1,0 +1,254 @@
+"""One connection and one thread for all reporters of a process: for workers that run one short job after the other.
+
+A `SharedReporter` reports over it. It is made when the first of them has something to say, anew in a forked child, and
+ended with the process, which waits for what is left as it does for any reporter.
+"""
+
+import heapq
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from milepost_reporter import process, subject
+from milepost_reporter.carrier import Carrier
+from milepost_reporter.lane import Lane
+from milepost_reporter.lane_sender import LaneSender
+from milepost_reporter.lanes import Lanes, Member
+from milepost_reporter.outbox import Outbox
+from milepost_reporter.settings import Settings
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
+
+    from milepost_reporter.jetstream.client import WireClient
+
+_MAX_LATER: Final = 1_000
+"""What may be left to be done later."""
+
+Answer = Callable[[bytes], bytes]
+
+
+class SharedLink(Carrier):
+    """What several reporters send over one connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._lanes = Lanes(self._forgotten, self._gave_up)
+        super().__init__(settings, self._lanes, "this process's jobs")
+        self._numbers = itertools.count(1)
+        # What answers requests to jobs, by subject; and over which connection which of them are heard.
+        self._answers: dict[bytes, Answer] = {}
+        self._place_of: dict[str, bytes] = {}
+        self._listens_on: WireClient | None = None
+        self._heard: dict[bytes, Subscription] = {}
+        # What is to be done, and when; pushed by any thread.
+        self._lock = threading.RLock()
+        self._later: list[tuple[float, int, Callable[[], object]]] = []
+
+    def __len__(self) -> int:
+        """How many reporters have something to say, or may have."""
+        return len(self._lanes)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closing_since is not None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be sent at all; None while there is a connection."""
+        return self._away_because
+
+    def sender(
+        self,
+        settings: Settings,
+        reporter: str,
+        outbox: Outbox,
+        sample: Callable[[], bool],
+        begun: Callable[[], bool],
+        *,
+        owner: bool,
+        early_record: bool,
+    ) -> "SharedSender":
+        """What empties one reporter's outbox; see `Lane` for the arguments."""
+        lane = Lane(
+            settings,
+            reporter,
+            outbox,
+            owner=owner,
+            begun=begun,
+            complain=self._complain,
+            early_record=early_record,
+        )
+        name = str(next(self._numbers))
+        self._lanes.add(Member(name, lane, sample, settings.interval))
+        return SharedSender(self, name, lane, subject.control(settings.tenant, settings.job).encode())
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Have the thread do it then; at once when the process ends before, or too much is to be done. It must not
+        raise.
+        """
+        with self._lock:
+            heapq.heappush(self._later, (time.monotonic() + seconds, next(self._numbers), act))
+            due = [heapq.heappop(self._later)[2]] if len(self._later) > _MAX_LATER else []
+        for overdue in due:
+            overdue()
+        self.wake()
+
+    # For its senders, from any thread
+
+    def wake_lane(self, name: str) -> None:
+        """This lane has something to send."""
+        self._lanes.wake(name)
+        self.wake()
+
+    def close_lane(self, name: str) -> None:
+        """This lane has nothing more to send."""
+        self._lanes.close(name)
+        self.wake()
+
+    def answer(self, name: str, place: bytes, answer: Answer) -> None:
+        """Give requests at `place` to `answer`, as long as the lane is there."""
+        self._place_of[name] = place
+        self._answers[place] = answer
+        self.wake()
+
+    # The thread's own
+
+    def _sample(self) -> bool:
+        """The lanes look at their nodes themselves; what is due is done here."""
+        moment = time.monotonic()
+        while True:
+            with self._lock:
+                if not self._later or not (self._later[0][0] <= moment or self.closed):
+                    return False
+                act = heapq.heappop(self._later)[2]
+            act()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything has been sent and has arrived, and nothing is to be done later."""
+        return not self._later and super().idle
+
+    def _until_next(self, busy: bool) -> float:
+        wait = super()._until_next(busy)
+        with self._lock:
+            return min(wait, self._later[0][0] - time.monotonic()) if self._later else wait
+
+    async def _open_control(self, client: "WireClient") -> None:
+        if self._listens_on is not client:
+            self._listens_on, self._heard = client, {}
+        for place in [place for place in self._heard if place not in self._answers]:
+            await self._heard.pop(place).unsubscribe()
+        for place in [place for place in list(self._answers) if place not in self._heard]:
+            self._heard[place] = await client.subscribe(place.decode())
+
+    def _answer_to(self, place: bytes) -> Answer | None:
+        return self._answers.get(place)
+
+    def _forgotten(self, name: str) -> None:
+        place = self._place_of.pop(name, None)
+        if place is not None:
+            self._answers.pop(place, None)
+            self.wake()
+
+    def _gave_up(self) -> None:
+        self._complain("gave up", "more jobs than can be kept while NATS does not take their events: the oldest go")
+
+
+class SharedSender(LaneSender):
+    """One reporter's lane on the shared connection: its `Sender`."""
+
+    def __init__(self, link: SharedLink, name: str, lane: Lane, control: bytes) -> None:
+        super().__init__(lane)
+        self._link = link
+        self._name = name
+        self._control = control
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._link.connected
+
+    @property
+    def connections(self) -> int:
+        """How many there have been, for all."""
+        return self._link.connections
+
+    @property
+    def trouble(self) -> str:
+        """Why what is left could not be sent."""
+        return self._link.trouble or self._lane.trouble
+
+    def wake(self) -> None:
+        """There is something to take; from any thread."""
+        self._link.wake_lane(self._name)
+
+    def listen(self, answer: Answer) -> None:
+        """Give requests to the job to `answer` from now on."""
+        self._link.answer(self._name, self._control, answer)
+
+    def close(self, timeout: float | None = None) -> None:
+        """There will be no more to send; what is left is, as long as there is the process."""
+        self._link.close_lane(self._name)
+
+    def join(self) -> None:
+        """Nothing to wait for: the process's end waits for all."""
+
+
+class _Links:
+    """This process's shared links, by how they reach NATS."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._links: dict[Settings, SharedLink] = {}
+        process.register(self)
+
+    def of(self, settings: Settings) -> SharedLink:
+        key = settings.of_run("shared", f"process-{os.getpid()}", 1, None)
+        with self._lock:
+            link = self._links.get(key)
+            if link is None:
+                link = SharedLink(key)
+                link.start()
+                self._links[key] = link
+                process.close_with_process()
+            return link
+
+    def forked(self) -> None:
+        """In a child: the threads have stayed behind."""
+        self._lock = threading.RLock()
+        for link in self._links.values():
+            process.orphan(link)
+        self._links = {}
+
+    def begin_close(self, timeout: float | None = None) -> None:
+        """Nothing: reporters have their last words first."""
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Send what is left, all at the same time, within the settings' bounds."""
+        with self._lock:
+            links, self._links = list(self._links.values()), {}
+        for link in links:
+            link.close(timeout)
+        for link in links:
+            link.join()
+        return all(link.idle for link in links)
+
+
+_links: Final = _Links()
+
+
+def of(settings: Settings) -> SharedLink:
+    """The process's link that reaches NATS as `settings` say. RuntimeError when the system has no thread to give."""
+    return _links.of(settings)
+
+
+def close(timeout: float | None = None) -> bool:
+    """Send what is left now: for processes that end without their interpreter's end. Whether all has arrived.
+
+    What is reported afterwards has a new link.
+    """
+    return _links.close(timeout)
