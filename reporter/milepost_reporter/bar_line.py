@@ -85,7 +85,7 @@ def _so_far(reading: Reading) -> list[str]:
 def _sensible_total(reading: Reading) -> float | None:
     """None also where more was done than was expected: the expectation was wrong."""
     total = reading.total
-    return total if total and math.isfinite(total) and math.isfinite(reading.n) and reading.n <= total else None
+    return total if total and math.isfinite(total) and 0 <= reading.n <= total else None
 
 
 def _pace(reading: Reading) -> list[str]:
