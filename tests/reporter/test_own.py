@@ -62,3 +62,17 @@ def test_an_environment_without_nats_is_warned_of_once(shared_nats: NatsServer) 
         [sys.executable, "-c", code], env=environment(), check=True, timeout=60, capture_output=True, text=True
     )
     assert ended.stderr.splitlines() == ["not reporting progress: NATS_URL, MILEPOST_TENANT not set"]
+
+
+def test_a_worker_started_afresh_leaves_the_jobs_end_to_its_parent(shared_nats: NatsServer) -> None:
+    """It shares nothing with its parent but the environment, which names the job."""
+    code = f"""if __name__ == "__main__":
+    import multiprocessing
+    from milepost_reporter import Reporter
+    with Reporter.from_env():
+        worker = multiprocessing.get_context("spawn").Process(target=exec, args=({ASKS!r},))
+        worker.start()
+        worker.join()
+"""
+    events = told(shared_nats, code, 0, MILEPOST_JOB="7", MILEPOST_UNREACHABLE_TIMEOUT="20")
+    assert [event["status"] for event in events] == ["running", "completed"]
