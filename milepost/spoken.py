@@ -199,7 +199,12 @@ class _Output:
         begin = self._kept.find(b"\n") + 1 if self._cut else 0
         kept, self._kept, self._counting_until = self._kept[begin:], b"", None
         self._terminal.restart()
-        lines = [*self._terminal.feed(kept), *(self._terminal.finish() if final else ())]
+        lines = list(self._terminal.feed(kept))
+        if final:
+            rest = list(self._terminal.finish())
+            # It has no line feed to be counted by.
+            self._left_out += len(rest)
+            lines += rest
         seen = [text for line in lines if (text := self._not_a_bar(line)) is not None]
         self.last.extend(seen)
         self._tell_left_out(deque([*self._unsaid, *seen], self._spoken.last_lines_told))
@@ -224,6 +229,7 @@ class _Shown:
         self.node = node
         self.row, self.text = line.row, line.text
         self.rows: float = 0
+        self.total: float | None = None
         self.complete = False
 
 
@@ -246,7 +252,7 @@ class _Bars:
                 return
             shown.node = self._told.node(shown.node.id, bar.name or "progress", total=bar.total, unit=bar.unit)
             shown.complete = False
-        shown.row, shown.text, shown.rows = line.row, line.text, rows
+        shown.row, shown.text, shown.rows, shown.total = line.row, line.text, rows, bar.total
         shown.node.report(rows, total=bar.total, message=bar.postfix)
         if bar.complete:
             shown.complete = True
@@ -254,16 +260,22 @@ class _Bars:
 
     def _shown(self, bar: PrintedBar, line: Line) -> _Shown | None:
         """What this line is the newest of; None when there are too many bars."""
-        same = self._by_name.setdefault(bar.name, []) if self._number < _BARS else self._by_name.get(bar.name, [])
-        for one in same:
-            if one.row == line.row:
-                return one
-        for one in same:
-            if one.complete or self._terminal.shown(one.row).rstrip() != one.text:
-                return one
+        same = self._by_name.get(bar.name, [])
+        if free := [one for one in same if self._may_be(one, line)]:
+            return min(free, key=lambda one: _unlike(one, bar, line))
         if self._number >= _BARS:
             return None
         self._number += 1
         made = _Shown(self._told.node(None, bar.name or "progress", total=bar.total, unit=bar.unit), line)
-        same.append(made)
+        self._by_name.setdefault(bar.name, []).append(made)
         return made
+
+    def _may_be(self, one: _Shown, line: Line) -> bool:
+        """Not while it is to be seen elsewhere."""
+        return one.row == line.row or one.complete or self._terminal.shown(one.row).rstrip() != one.text
+
+
+def _unlike(one: _Shown, bar: PrintedBar, line: Line) -> tuple[bool, bool, bool, float]:
+    """How little a bar seen before and this one have in common: all of them move a row down when a line is printed."""
+    behind = (bar.rows or 0) - one.rows
+    return one.total != bar.total, behind < 0, one.row != line.row, behind

@@ -105,10 +105,13 @@ class TerminalLines:
         yield from self._seen(done=True)
 
     def restart(self) -> None:
-        """Something was left out: what comes next begins a line of its own."""
+        """Something was left out, and nobody knows what stands on the screen now: what comes next begins a line."""
         self._decoder.reset()
         self._begun, self._string = "", None
-        self._new_row()
+        self._top += len(self._rows)
+        self._rows.clear()
+        self._rows.append(_Row())
+        self._at = self._column = 0
 
     def shown(self, row: int) -> str:
         """What stands in a row now; nothing when it is no longer kept."""
