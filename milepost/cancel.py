@@ -22,7 +22,9 @@ def cancel(
     url: Url = hub_url.DEFAULT,
     token: Token = None,
 ) -> None:
-    """Tell a job to stop, whether it waits or runs; returns when it was told. milepost watch shows what comes of it.
+    """Tell a job to stop, whether it waits or runs; returns when it was told.
+
+    What comes of it, milepost watch shows.
 
     Exit codes: 0 it was told, 1 it was not: it has ended, nobody has heard of it, or it does not answer.
     """

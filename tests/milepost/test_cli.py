@@ -89,6 +89,18 @@ def test_what_there_is_not_is_a_usage_error(arguments: list[str]) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_says_of_a_command_what_it_says_of_itself_first(command: str) -> None:
+    first = (GROUP.get_command(None, command).help or "").split("\n\n")[0]
+    assert COMMANDS[command] == " ".join(first.split())
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    show = "import sys, milepost.cli\ntry: milepost.cli.app(['--help'])\nfinally: print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    assert {f"milepost.{command}" for command in COMMANDS}.isdisjoint(ended.stdout.split())
+
+
 def test_starting_up_imports_nothing_heavy() -> None:
     """A shell calls `milepost pub` in a loop: what only other commands need must not be waited for."""
     show = "import sys, milepost.cli; print(*sys.modules)"
