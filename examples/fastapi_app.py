@@ -106,7 +106,7 @@ JOB: Final = """<!doctype html>
   document.querySelector("#build").addEventListener("click", async () => {
     said.textContent = "";
     try {
-      const { jobId } = await submit(milepost, "build", { rows: 500_000 });
+      const { jobId } = await submit(milepost, "build", { rows: 3_000_000 });
       shown.setAttribute("job", jobId);
     } catch (error) {
       said.textContent = error.message;
