@@ -93,11 +93,11 @@ def main() -> None:
     print("|---|---|---|")
     with nats() as server, Reporter(nats_url=server.url, tenant="bench", job=1) as job:
         await_connection(job, connected=True)
-        for words, loop in (("for _ in tqdm(range(n))", iterated), ("bar.update()", by_hand)):
+        for words, loop in (("`for _ in tqdm(range(n))`", iterated), ("`bar.update()`", by_hand)):
             found = ratios(loop, lambda: adopt_tqdm(job), rounds)
             medians.append(statistics.median(ratio.cpu for ratio in found))
             row(words, found)
-        row("plain against plain", ratios(iterated, nullcontext, rounds))
+        row("plain against plain, `for`", ratios(iterated, nullcontext, rounds))
         events = job.stats.sent
     print(f"\n{rounds} rounds of {ITERATIONS:,} iterations, {events:,} events told")
     worst = max(medians)
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def row(words: str, found: list[Cost]) -> None:
-    print(f"| `{words}` | {spread([one.wall for one in found])} | {spread([one.cpu for one in found])} |")
+    print(f"| {words} | {spread([one.wall for one in found])} | {spread([one.cpu for one in found])} |")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import logging.config
 import logging.handlers
 import multiprocessing
 import queue
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from milepost_reporter.payload import MAX_MESSAGE
 from milepost_reporter.recording import RecordingReporter
 
 from milepost.nats_server import NatsServer
+from tests.docs.block import ROOT
+from tests.docs.printed import masked, printed
+from tests.milepost.console import environment
 from tests.reporter.subscriber import Subscriber
 from tests.waiting import eventually
 
@@ -246,3 +251,16 @@ def test_without_a_reporter_nothing_comes_of_it(logger: logging.Logger) -> None:
     logger.addHandler(LogHandler())
     with Reporter.disabled():
         logger.info("nobody")
+
+
+def test_the_example_prints_what_its_page_shows(shared_nats: NatsServer) -> None:
+    given = {"NATS_URL": shared_nats.url, "MILEPOST_TENANT": "lines", "MILEPOST_UNREACHABLE_TIMEOUT": "20"}
+    program = [sys.executable, "examples/log_lines.py"]
+    with Subscriber(shared_nats.url, "lines") as subscriber:
+        ended = subprocess.run(program, cwd=ROOT, env=environment(given), check=True, capture_output=True, text=True)
+        subscriber.caught_up()
+    said = ended.stderr.replace(f"{ROOT}/", "")
+    assert masked(said) == masked(printed("logging.md", "python examples/log_lines.py"))
+    records = subscriber.of(kind="log")
+    assert [event["data"]["level"] for event in records] == ["info", "warning", "error", "info"]
+    assert "".join(event["message"] + "\n" for event in records) == ended.stderr

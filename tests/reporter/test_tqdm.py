@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import io
 import multiprocessing
-import os
 import pickle
-import pty
 import subprocess
 import sys
-import termios
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,8 +27,8 @@ from milepost_reporter.tqdm import tqdm as reporting
 from tqdm.contrib.concurrent import process_map, thread_map
 
 from milepost.nats_server import NatsServer
-from tests.milepost.console import environment
 from tests.reporter.subscriber import Subscriber
+from tests.reporter.tqdm_job import reaching
 
 Tqdm = Callable[..., Any]
 
@@ -64,12 +61,6 @@ def told(job: RecordingReporter, *fields: str) -> list[tuple[Any, ...]]:
 
 def quiet() -> dict[str, Any]:
     return {"file": io.StringIO()}
-
-
-def reaching(server: NatsServer, tenant: str, **more: str) -> dict[str, str]:
-    """An environment in which a program has the time to reach the server, however short it runs."""
-    given = {"NATS_URL": server.url, "MILEPOST_TENANT": tenant, "MILEPOST_UNREACHABLE_TIMEOUT": "20"}
-    return environment({**given, **more})
 
 
 def test_a_loop_is_a_node(bar: Tqdm, job: RecordingReporter) -> None:
@@ -386,118 +377,6 @@ def test_workers_bars_are_nodes_of_their_parents_job(shared_nats: NatsServer, me
         assert finished == {"parent", "worker 3", "worker 4"}
         assert len({message.subject.split(".")[3] for message in subscriber.once}) == 1
         assert [event["status"] for event in subscriber.of(kind="job")] == ["running", "completed"]
-
-
-# What is printed
-
-
-@pytest.mark.usefixtures("job")
-def test_off_a_terminal_a_bar_is_a_line_now_and_then(bar: Tqdm) -> None:
-    output = io.StringIO()
-    with bar(total=100, desc="Load", unit="rows", mininterval=0, file=output) as shown:
-        for _ in range(100):
-            shown.update()
-        shown.set_postfix(loss=1)
-    first, last = output.getvalue().splitlines()
-    assert first == "Load: 0/100 rows, 0 %"
-    assert last.startswith("Load: 100/100 rows, 100 %, ")
-    assert last.endswith(" rows/s, in 0 s, loss=1")
-    assert "\r" not in output.getvalue()
-
-
-def test_the_interval_can_be_set(bar: Tqdm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MILEPOST_LINE_INTERVAL", "0.000001")
-    output = io.StringIO()
-    with bar(total=5, mininterval=0, miniters=1, file=output) as shown:
-        for _ in range(5):
-            shown.update()
-    assert [line.split(",")[0] for line in output.getvalue().splitlines()] == [
-        f"progress: {number}/5 it" for number in (0, 1, 2, 3, 4, 5, 5)
-    ]
-
-
-def test_an_interval_of_zero_is_tqdms_own_way(bar: Tqdm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MILEPOST_LINE_INTERVAL", "0")
-    output = io.StringIO()
-    list(bar(range(3), desc="Load", file=output))
-    assert output.getvalue().startswith("\rLoad:   0%|")
-
-
-@pytest.mark.usefixtures("job")
-def test_inner_bars_keep_the_pace_of_lines(bar: Tqdm) -> None:
-    output = io.StringIO()
-    for _ in bar(range(50), desc="outer", file=output):
-        for _ in bar(range(3), desc="inner", file=output):
-            pass
-    assert [line.split(":")[0] for line in output.getvalue().splitlines()] == ["outer", "inner", "inner", "outer"]
-
-
-@pytest.mark.usefixtures("job")
-def test_a_bar_that_is_not_to_stay_has_no_last_line(bar: Tqdm) -> None:
-    output = io.StringIO()
-    list(bar(range(3), desc="Load", leave=False, file=output))
-    assert output.getvalue() == "Load: 0/3 it, 0 %\n"
-
-
-@pytest.mark.usefixtures("job")
-def test_what_is_written_past_the_bar_stands_between_its_lines(bar: Tqdm) -> None:
-    output = io.StringIO()
-    with bar(total=1, desc="Load", file=output) as shown:
-        shown.write("a word", file=output)
-        shown.fp.write("another\n")
-    assert [line.split(",")[0] for line in output.getvalue().splitlines()] == [
-        "Load: 0/1 it",
-        "a word",
-        "another",
-        "Load: 0/1 it",
-    ]
-
-
-SHOWS = "from milepost_reporter.tqdm import tqdm\nfor _ in tqdm(range(3), 'Load'): pass"
-
-
-def on_a_terminal(env: dict[str, str]) -> str:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
-    process = subprocess.Popen([sys.executable, "-c", SHOWS], env=env, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 4_096):
-            shown += part
-    except OSError:  # its other end is closed
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    return shown.decode()
-
-
-@pytest.mark.parametrize("owner", ["yes", "no"])
-def test_on_a_terminal_it_looks_as_ever(shared_nats: NatsServer, owner: str) -> None:
-    """And is left to whoever reads the terminal where that one speaks for the job."""
-    tenant = f"terminal-{owner}"
-    with Subscriber(shared_nats.url, tenant) as subscriber:
-        shown = on_a_terminal(reaching(shared_nats, tenant, MILEPOST_JOB="1", MILEPOST_OWNER=owner))
-        subscriber.caught_up()
-    assert "\rLoad: 100%|" in shown
-    assert bool(subscriber.of(nodeName="Load")) == (owner == "yes")
-
-
-def test_piped_where_another_program_speaks_for_the_job_it_reports_itself(shared_nats: NatsServer) -> None:
-    env = reaching(shared_nats, "piped", MILEPOST_JOB="1", MILEPOST_OWNER="no")
-    with Subscriber(shared_nats.url, "piped") as subscriber:
-        ended = subprocess.run([sys.executable, "-c", SHOWS], env=env, check=True, capture_output=True, text=True)
-        subscriber.caught_up()
-    assert ended.stderr.splitlines()[0] == "Load: 0/3 it, 0 %"
-    assert subscriber.of(nodeName="Load", status="completed")
-
-
-def test_without_nats_there_are_bars_all_the_same() -> None:
-    given = {"NATS_URL": "nats://127.0.0.1:1", "MILEPOST_TENANT": "acme", "MILEPOST_UNREACHABLE_TIMEOUT": "0.01"}
-    ended = subprocess.run(
-        [sys.executable, "-c", SHOWS], env=environment(given), check=True, capture_output=True, text=True
-    )
-    assert ended.stderr.splitlines()[0] == "Load: 0/3 it, 0 %"
 
 
 def test_without_tqdm_it_is_said_what_to_install() -> None:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from milepost_reporter.tqdm import tqdm
+
+if TYPE_CHECKING:
+    from milepost.nats_server import NatsServer
+
+
+def reaching(server: NatsServer, tenant: str, **more: str) -> dict[str, str]:
+    """An environment in which a program has the time to reach the server, however short it runs."""
+    given = {"NATS_URL": server.url, "MILEPOST_TENANT": tenant, "MILEPOST_UNREACHABLE_TIMEOUT": "20"}
+    from tests.milepost.console import environment
+
+    return environment({**given, **more})
 
 
 def count(number: int) -> int:
