@@ -93,6 +93,7 @@ class Lane:
         self._beat_at = 0.0
         self._broken_until = 0.0
         self._told_ended = False
+        self._withdrawn = False
         self.ended = False
         """Whether the run's end has arrived: ours, or somebody else's before it."""
         self.refused = 0
@@ -180,11 +181,15 @@ class Lane:
         """What the record has not told is due now."""
         self._ledger.hurry()
 
+    def withdraw(self) -> None:
+        """Promise no more to end the run: others will. Whoever watches hears so by a last beat."""
+        self._withdrawn = self._leased
+
     def next_due(self, moment: float) -> float | None:
         """When to pump again without news; None when only news can make a difference."""
         if moment < self._broken_until:
             return self._broken_until
-        beat = self._beat_at if self._leased and not self.ended else moment if self._owes_last_beat else None
+        beat = moment if self._owes_last_beat else self._beat_at if self._leased and not self.ended else None
         waiting = self._outbox.next_due(moment) if self._acks.room else None
         dues = (self._acks.next_tick(moment), self._record_due(moment), beat, waiting)
         return min((due for due in dues if due is not None), default=None)
@@ -279,11 +284,11 @@ class Lane:
 
     @property
     def _leased(self) -> bool:
-        return self._lease > 0 and self._begun()
+        return self._lease > 0 and self._begun() and not self._withdrawn
 
     @property
     def _owes_last_beat(self) -> bool:
-        return self.ended and not self._told_ended and self._leased
+        return not self._told_ended and (self._withdrawn or (self.ended and self._leased))
 
     @property
     def _promised(self) -> float | None:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 _MAX_LATER: Final = 1_000
 """What may be left to be done later."""
 
+_REACH: Final = (
+    *("nats_url", "user", "password", "token", "creds", "ca", "inbox_prefix"),
+    *("close_timeout", "unreachable_timeout", "connect_timeout", "reconnect_wait", "ping_interval"),
+)
+"""Settings of a connection, in which reporters that share it agree."""
+
 Answer = Callable[[bytes], bytes]
 
 
@@ -190,6 +196,11 @@ class SharedSender(LaneSender):
         """Give requests to the job to `answer` from now on."""
         self._link.answer(self._name, self._control, answer)
 
+    def withdraw(self) -> None:
+        """The run's end is promised no more."""
+        self._lane.withdraw()
+        self.wake()
+
     def close(self, timeout: float | None = None) -> None:
         """There will be no more to send; what is left is, as long as there is the process."""
         self._link.close_lane(self._name)
@@ -203,15 +214,15 @@ class _Links:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._links: dict[Settings, SharedLink] = {}
+        self._links: dict[tuple[object, ...], SharedLink] = {}
         process.register(self)
 
     def of(self, settings: Settings) -> SharedLink:
-        key = settings.of_run("shared", f"process-{os.getpid()}", 1, None)
+        key = tuple(getattr(settings, name) for name in _REACH)
         with self._lock:
             link = self._links.get(key)
             if link is None:
-                link = SharedLink(key)
+                link = SharedLink(settings.of_run("shared", f"process-{os.getpid()}", 1, None))
                 link.start()
                 self._links[key] = link
                 process.close_with_process()

@@ -9,6 +9,7 @@ from milepost_reporter.payload import encode
 from milepost_reporter.reporter import Reporter
 from milepost_reporter.sender import Sender
 from milepost_reporter.settings import Settings
+from milepost_reporter.shared_link import SharedSender
 
 
 class SharedReporter(Reporter):
@@ -39,6 +40,12 @@ class SharedReporter(Reporter):
         # Its lane is made now: as the process ends, there are no new ones.
         if self._settings is not None and not self._closed and self._start() is not None:
             self.harmless("end", shared_link.of(self._settings).later, seconds, lambda: self.finish(ending))
+
+    def hand_over(self, message: str) -> None:
+        """Another reporter will end the run: promise that no more, and say so in an event without a lease."""
+        if isinstance(self._sender, SharedSender):
+            self._sender.withdraw()
+        self.log(message)
 
     def queued(self, at: str) -> None:
         """Tell that the job has waited since `at`, RFC 3339, ahead of its start."""

@@ -1,0 +1,51 @@
+"""What has to be counted across workers, in the result backend, where it holds values under keys."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final
+
+from celery.backends.base import BaseKeyValueStoreBackend
+
+from milepost_reporter.celery.place import Part
+
+_AT_ONCE: Final = 50
+"""Marks that are asked for in one request."""
+
+
+def can_count(app: Any) -> bool:  # noqa: ANN401 - Celery has no types
+    """Whether the app's result backend holds values under keys: then a group's members can tell when all are done."""
+    return isinstance(app.backend, BaseKeyValueStoreBackend)
+
+
+def is_last(backend: Any, path: tuple[Part, ...]) -> bool:  # noqa: ANN401
+    """Note that a branch has ended; whether that was the last one of every plain group around it.
+
+    Each member leaves a mark of its own, so that one that runs twice counts once, and looks for the others' in any
+    order until it misses one: for all members together that comes to about n log n looks. When several find all there,
+    each says so: only one end is kept.
+    """
+    for gid, size, index in reversed(path):
+        backend.set(_mark(gid, index), "1")
+        others = [one for one in range(size) if one != index]
+        random.shuffle(others)
+        for start in range(0, len(others), _AT_ONCE):
+            if not all(backend.mget([_mark(gid, one) for one in others[start : start + _AT_ONCE]])):
+                return False
+    return True
+
+
+def redeliveries(backend: Any, task: str, *, counting: bool) -> int:  # noqa: ANN401
+    """How often a task was delivered again after its worker was lost; `counting`: once more now."""
+    if not isinstance(backend, BaseKeyValueStoreBackend):
+        return 1
+    key = f"milepost-redelivered-{task}"
+    known = int(backend.get(key) or 0)
+    if counting:
+        known += 1
+        backend.set(key, str(known))
+    return known
+
+
+def _mark(gid: str, index: int) -> str:
+    return f"milepost-group-{gid}-{index}"

@@ -1,0 +1,158 @@
+"""The tasks of the tests' workers."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, Task, chord, group
+from celery.exceptions import Ignore, Reject
+from milepost_reporter.cancel import Cancelled
+from milepost_reporter.celery import report_tasks
+from milepost_reporter.current import current
+
+REDIS = "MILEPOST_TEST_REDIS"
+FOLDER = "MILEPOST_TEST_FOLDER"
+CANCEL = "MILEPOST_TEST_CANCEL"
+
+_url = os.environ.get(REDIS, "redis://127.0.0.1:1/0")
+app = Celery("tests", broker=_url, backend=_url)
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    worker_prefetch_multiplier=1,
+    task_default_retry_delay=0,
+    worker_hijack_root_logger=False,
+    broker_transport_options={"visibility_timeout": 3600},
+)
+report_tasks(app, cancel=bool(os.environ.get(CANCEL)))
+
+
+def _file(name: str) -> Path:
+    return Path(os.environ[FOLDER]) / name
+
+
+def _wait(name: str, seconds: float = 30) -> None:
+    """Until the test has made this file."""
+    deadline = time.monotonic() + seconds
+    while not _file(name).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(name)
+        time.sleep(0.01)
+
+
+@app.task(name="add")
+def add(*numbers: int) -> int:
+    return sum(numbers)
+
+
+@app.task(name="total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(name="nothing")
+def nothing(*_: object) -> None:
+    return None
+
+
+@app.task(name="returns")
+def returns(value: Any) -> Any:
+    return value
+
+
+@app.task(name="fails")
+def fails(*_: object) -> None:
+    raise ValueError("no such row")
+
+
+@app.task(name="steps", bind=True)
+def steps(self: Task, metas: list[dict[str, Any]]) -> dict[str, Any]:
+    for meta in metas:
+        self.update_state(state="PROGRESS", meta=meta)
+    found: dict[str, Any] = app.AsyncResult(self.request.id).info
+    return found
+
+
+@app.task(name="waits")
+def waits(name: str) -> int:
+    _file(f"{name}.began").write_text(str(os.getpid()))
+    _wait(name)
+    return os.getpid()
+
+
+@app.task(name="flaky", bind=True, max_retries=2)
+def flaky(self: Task, good: int) -> int:
+    if self.request.retries < good:
+        try:
+            raise OSError("not yet")
+        except OSError as error:
+            raise self.retry(exc=error, countdown=0) from error
+    return int(self.request.retries)
+
+
+@app.task(name="dies")
+def dies(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="dies_once", acks_late=True, reject_on_worker_lost=True)
+def dies_once(name: str) -> str:
+    place = _file(name)
+    if not place.exists():
+        place.touch()
+        current().log("going")
+        _wait(f"{name}.seen")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+@app.task(name="looks")
+def looks(name: str) -> None:
+    token = current().cancellation
+    _file(f"{name}.began").touch()
+    token.wait(30)
+    token.raise_if_requested()
+
+
+@app.task(name="stops_itself")
+def stops_itself() -> None:
+    raise Cancelled
+
+
+@app.task(name="logs")
+def logs(line: str) -> str:
+    job = current()
+    job.log(line)
+    for _ in job.track(range(3), "Rows"):
+        pass
+    return job.job
+
+
+@app.task(name="gives_up", bind=True)
+def gives_up(self: Task, state: str) -> None:
+    self.update_state(state=state, meta={})
+    raise Ignore
+
+
+@app.task(name="refuses")
+def refuses() -> None:
+    raise Reject("not for me", requeue=False)
+
+
+@app.task(name="hands_on", bind=True)
+def hands_on(self: Task, how: str) -> None:
+    raise self.replace({"chain": add.s(1) | add.s(2), "task": add.s(1, 2), "group": group(add.s(1), add.s(2))}[how])
+
+
+@app.task(name="calls", bind=True)
+def calls(self: Task, how: str) -> list[str]:
+    if how == "chain":
+        called = (add.s(1) | add.s(2)).delay()
+        return [called.parent.id, called.id]
+    if how == "chord":
+        called = chord([add.s(1), add.s(2)], total.s()).delay()
+        return [called.parent.id, called.id]
+    if how == "group":
+        return [str(group(add.s(1), add.s(2)).delay().id)]
+    return [str(add.delay(1).id)]
