@@ -30,6 +30,8 @@ def enter(reporter: Reporter) -> None:
     """From now on it is the one of the code in this context."""
     _here.set((*_here.get(), reporter))
     _in_use.append(reporter)
+    if (own := sys.modules.get("milepost_reporter.own")) is not None:
+        own.give_way(reporter)
 
 
 def leave(reporter: Reporter) -> None:

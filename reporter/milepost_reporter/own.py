@@ -5,7 +5,8 @@ for it. How the process ends is told by the exception nobody caught, and by what
 called with, unless more was reported after it. A program that raises SystemExit itself, past `sys.exit`, is told as
 completed. One that is killed says nothing: its lease passes.
 
-Processes of multiprocessing report to their parent's job, and leave its start and end to the parent.
+A reporter of the same run that begins later, in a `with` of the program's, tells the end in its place: something may
+have been logged before. Processes of multiprocessing report to their parent's job, and leave its start and end to it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ class _Own:
         self._beginning = False
         self._pid = 0
         self._left_by: BaseException | None = None
+        self._gave_way = False
+
+    def give_way(self, reporter: Reporter) -> None:
+        """`reporter` begins: when that is the same run of the same job, its end is that one's to tell."""
+        mine = self._reporter
+        if mine is not None and _run_of(mine) == _run_of(reporter):
+            self._gave_way = True
 
     def reporter(self) -> Reporter:
         with self._lock:
@@ -91,7 +99,7 @@ class _Own:
         atexit.register(self._end)
 
     def _end(self) -> None:
-        if self._reporter is not None and self._pid == os.getpid():
+        if self._reporter is not None and self._pid == os.getpid() and not self._gave_way:
             self._reporter.end(self._left_by)
 
 
@@ -103,6 +111,15 @@ if hasattr(os, "register_at_fork"):
 def reporter() -> Reporter:
     """The process's own; disabled when its environment does not say where to report to. Never raises."""
     return _own.reporter()
+
+
+def give_way(reporter: Reporter) -> None:
+    """Tell of one that begins in this process."""
+    _own.give_way(reporter)
+
+
+def _run_of(reporter: Reporter) -> tuple[str, str, int]:
+    return (reporter.tenant, reporter.job, reporter.run)
 
 
 def _nobody() -> Reporter:

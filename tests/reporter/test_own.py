@@ -79,3 +79,11 @@ def test_a_worker_started_afresh_leaves_the_jobs_end_to_its_parent(shared_nats: 
 """
     events = told(shared_nats, code, 0, MILEPOST_JOB="7")
     assert [event["status"] for event in events] == ["running", "completed"]
+
+
+def test_a_block_that_begins_the_same_job_later_tells_its_end(shared_nats: NatsServer) -> None:
+    """Something was logged before it, and is after it."""
+    block = "from milepost_reporter import Reporter\nwith Reporter.from_env() as job: job.fail('no disk')\n"
+    events = told(shared_nats, ASKS + block + ASKS, 0, MILEPOST_JOB="8")
+    # Each over a connection of its own: in no order.
+    assert sorted(event["status"] for event in events) == ["failed", "running", "running"]
