@@ -46,6 +46,15 @@ _MAX_AGAIN: Final = 10_000
 _TRY_AGAIN: Final = 0.01
 """Seconds until a task is tried again that is to be cancelled and has not begun."""
 
+_LOOK: Final = 0.002
+"""Seconds between two looks at what is on its way."""
+
+_RETRY_LOOKS: Final = 250
+"""How long a retry waits for its run's end to arrive: half a second."""
+
+_CONNECT_LOOKS: Final = 500
+"""How long a worker's start waits for the connection: a second."""
+
 _REQUEUED: Final = "X-Taskiq-requeue"
 
 _logger: Final = logging.getLogger("milepost_reporter")
@@ -75,18 +84,24 @@ class MilepostMiddleware(TaskiqMiddleware):
         self._warned: set[str] = set()
 
     async def startup(self) -> None:
-        """In a worker: notice what is delivered once more."""
+        """In a worker: connect, for which it waits a second at most, and notice what is delivered once more."""
         if self.broker.is_worker_process and self._settings is not None:
             self._harmless(self._count_deliveries)
+            await _connected(self._settings)
 
     async def shutdown(self) -> None:
         """Send what is left, within the settings' `close_timeout`."""
         with contextlib.suppress(RuntimeError):  # no threads any more
             await asyncio.to_thread(shared_link.close)
 
-    def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
-        """Note when; and end a run whose retry this is, before that can begin."""
+    async def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
+        """Note when; and end a run whose retry this is, before that can begin: behind the next run's beginning its end
+        would be late. A retry waits for that, at most half a second, and not while NATS is away.
+        """
         self._harmless(self._sending, message)
+        execution = _here.get()
+        if execution is not None and execution.task_id == message.task_id:
+            await execution.arrived()
         return message
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
@@ -193,6 +208,18 @@ class _Execution:
             if self._error is not None:
                 self._finish(Ending.of(self._error))
 
+    async def arrived(self) -> None:
+        """Wait until the end is stored, when it has been told."""
+        looks = 0
+        for _ in range(_RETRY_LOOKS):
+            if not self._over or not self.reporter.stats.connected:
+                return
+            # twice in a row: on its way out of the outbox an event is for a moment nowhere to be seen
+            looks = looks + 1 if self.reporter.close() else 0
+            if looks > 1:
+                return
+            await asyncio.sleep(_LOOK)
+
     def done(self, result: TaskiqResult[Any]) -> None:
         """All have heard how the task came out."""
         self._stand()
@@ -259,6 +286,16 @@ class _Execution:
 def job_id(task_id: str) -> str:
     """A task's job: its own id where a job may be named so, else always the same one for the same."""
     return task_id if is_name(task_id) else f"task-{hashlib.sha256(task_id.encode()).hexdigest()[:32]}"
+
+
+async def _connected(settings: Settings) -> None:
+    """Wait for the connection that all tasks will share: what the first of them tells is then in time."""
+    with contextlib.suppress(RuntimeError):  # the system has no thread to give
+        link = shared_link.of(settings)
+        for _ in range(_CONNECT_LOOKS):
+            if link.connected:
+                return
+            await asyncio.sleep(_LOOK)
 
 
 def _whole(label: object) -> int:

@@ -6,11 +6,21 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from milepost_reporter.current import current
 from milepost_reporter.taskiq import MilepostMiddleware
 from nats.js.api import ConsumerConfig
-from taskiq import AsyncBroker, Context, SimpleRetryMiddleware, TaskiqDepends, TaskiqMessage, TaskiqMiddleware
+from taskiq import (
+    AsyncBroker,
+    Context,
+    SimpleRetryMiddleware,
+    SmartRetryMiddleware,
+    TaskiqDepends,
+    TaskiqMessage,
+    TaskiqMiddleware,
+    TaskiqResult,
+)
 from taskiq_nats import PullBasedJetStreamBroker
 
 DURABLE = "workers"
@@ -19,13 +29,22 @@ ACK_WAIT = 3.0
 
 
 class Spoiling(TaskiqMiddleware):
-    """Fails between a task's beginning and its function, when its label says so."""
+    """Gets in the way around a task's function, when its label says so."""
 
     async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """Raises for whoever is to be spoiled."""
         if message.labels.get("spoiled"):
             raise RuntimeError("a middleware has failed")
         return message
+
+    async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+        """Waits until the task is asked to stop, when there is nothing left to stop."""
+        if message.labels.get("lingering"):
+            current().log("lingering")
+            await current().cancellation
+            # what was asked for has every turn of the loop to do harm
+            for _ in range(1_000):
+                await asyncio.sleep(0)
 
 
 def make_broker(url: str, queue: str, *middlewares: TaskiqMiddleware) -> AsyncBroker:
@@ -40,7 +59,7 @@ def make_broker(url: str, queue: str, *middlewares: TaskiqMiddleware) -> AsyncBr
 broker = make_broker(
     os.environ.get("TASKS_URL", "nats://127.0.0.1:4222"),
     os.environ.get("TASKS_QUEUE", "tasks"),
-    SimpleRetryMiddleware(),
+    SmartRetryMiddleware(default_delay=0) if os.environ.get("TASKS_RETRY") == "smart" else SimpleRetryMiddleware(),
     MilepostMiddleware(),
     Spoiling(),
 )

@@ -25,7 +25,10 @@ from taskiq.kicker import AsyncKicker
 
 from milepost.nats_server import NatsServer
 from tests.docs.block import ROOT
-from tests.milepost.conftest import serving
+from tests.docs.printed import printed
+from tests.milepost.conftest import Service, serving
+from tests.milepost.console import running
+from tests.recipes.recipe import as_told
 from tests.reporter.job_log import ask, stored
 from tests.reporter.subscriber import Received
 from tests.reporter.taskiq_tasks import DURABLE, make_broker
@@ -49,19 +52,29 @@ class Worker:
 
 
 @contextmanager
-def working(url: str, folder: Path, queue: str, *arguments: str, nats_url: str | None = None) -> Iterator[Worker]:
+def working(
+    url: str,
+    folder: Path,
+    queue: str,
+    *arguments: str,
+    nats_url: str | None = None,
+    retry: str = "simple",
+    broker: str = "tests.reporter.taskiq_tasks:broker",
+) -> Iterator[Worker]:
     """One, listening; ended with the block."""
     log = folder / f"{queue}.log"
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "MILEPOST_"))},
         "TASKS_URL": url,
         "TASKS_QUEUE": queue,
+        "TASKS_RETRY": retry,
         "NATS_URL": nats_url or url,
         "MILEPOST_TENANT": TENANT,
         "MILEPOST_LEASE_SECONDS": str(LEASE),
+        "MILEPOST_UNREACHABLE_TIMEOUT": "0.2",
         "PYTHONPATH": str(ROOT),
     }
-    command = [str(Path(sys.executable).parent / "taskiq"), "worker", "tests.reporter.taskiq_tasks:broker"]
+    command = [str(Path(sys.executable).parent / "taskiq"), "worker", broker]
     with (
         log.open("w") as output,
         subprocess.Popen(
@@ -147,8 +160,15 @@ def jobs_of(url: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[NatsServer]:
-    with NatsServer() as started, serving(started.url):
-        eventually(lambda: "config" in ask(started.url, "$JS.API.STREAM.INFO.MILEPOST_LOG"))
+    with NatsServer() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def service(server: NatsServer) -> Iterator[Service]:
+    """With its watchdog, on a log that is there."""
+    with serving(server.url) as started:
+        eventually(lambda: "config" in ask(server.url, "$JS.API.STREAM.INFO.MILEPOST_LOG"))
         yield started
 
 
@@ -202,7 +222,8 @@ async def test_a_failure_is_told_with_its_reason(around: Around, tmp_path: Path)
 async def test_retries_are_the_next_runs_and_each_has_one_end(around: Around, tmp_path: Path) -> None:
     job = await around.send("flaky", str(tmp_path), 2, retry_on_error=True, max_retries=3)
     assert await around.ended(job) == [("1", "failed", True), ("2", "failed", True), ("3", "completed", False)]
-    assert [event["run"] for event in around.events(job, status="running")] == [1, 2, 3]
+    # each run's end is behind all of that run, and before all of the next: to no reader it is late
+    assert [event["run"] for event in around.events(job)] == sorted(event["run"] for event in around.events(job))
 
 
 async def test_the_last_retry_promises_no_other(around: Around, tmp_path: Path) -> None:
@@ -230,6 +251,15 @@ async def test_a_task_in_a_thread_is_told_by_its_token(around: Around) -> None:
     await eventually_async(lambda: around.events(job, kind="log"))
     assert await around.cancel(job) == b'{"ok":true}'
     assert await around.ended(job) == [("1", "cancelled", False)]
+    await eventually_async(lambda: not around.unacknowledged("tasks"))
+
+
+async def test_nothing_but_the_function_is_ever_cancelled(around: Around) -> None:
+    job = await around.send("load", 1, lingering=True)
+    await eventually_async(lambda: around.events(job, message="lingering"))
+    assert await around.cancel(job) == b'{"ok":true}'
+    # the work was done, and taskiq has gone on
+    assert await around.ended(job) == [("1", "completed", False)]
     await eventually_async(lambda: not around.unacknowledged("tasks"))
 
 
@@ -271,14 +301,36 @@ def test_a_job_id_is_one_and_stays_the_same(task_id: str) -> None:
 
 async def test_a_pools_tasks_begin_and_end_and_have_no_reporter(server: NatsServer, tmp_path: Path) -> None:
     before = jobs_of(server.url)
-    with working(server.url, tmp_path, "pooled", "--use-process-pool", "--max-process-pool-processes", "2"):
+    pool = ("--use-process-pool", "--max-process-pool-processes", "2")
+    with working(server.url, tmp_path, "pooled", *pool, retry="smart"):
         async with sending(server.url, "pooled") as around:
             jobs = [await around.send("in a pool") for _ in range(3)]
             for job in jobs:
                 assert await around.ended(job) == [("1", "completed", False)]
                 assert around.events(job, kind="result")[0]["data"] is False
+            # and the other retry middleware's retries are runs as well
+            jobs.append(await around.send("flaky", str(tmp_path), 1, retry_on_error=True))
+            assert await around.ended(jobs[-1]) == [("1", "failed", True), ("2", "completed", False)]
     # nor did a process of the pool begin a job of its own
     assert jobs_of(server.url) - before == set(jobs)
+
+
+def test_the_example_prints_what_its_page_shows(server: NatsServer, service: Service, tmp_path: Path) -> None:
+    env = {**os.environ, "NATS_URL": server.url, "MILEPOST_TENANT": TENANT}
+    with (
+        working(server.url, tmp_path, "example", broker="examples.taskiq_tasks:broker"),
+        running("watch", "import-1", env=service.environment(TENANT)) as watching,
+    ):
+        watching.until("connected")
+        subprocess.run([sys.executable, "examples/taskiq_tasks.py", "import-1"], cwd=ROOT, env=env, check=True)
+        lines = watching.rest()
+        assert watching.end() == 0
+    shown = printed("taskiq.md", "milepost watch import-1")
+    assert as_told("\n".join(lines)) == as_told(shown), "\n".join(lines)
+
+
+def test_the_page_shows_the_example() -> None:
+    assert (ROOT / "examples" / "taskiq_tasks.py").read_text() in (ROOT / "docs" / "taskiq.md").read_text()
 
 
 async def test_without_nats_tasks_run_as_ever(server: NatsServer, tmp_path: Path) -> None:
