@@ -60,18 +60,29 @@ async def hand_over(send: Send, data: bytes) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-class AsgiCarrier:
-    """By the words of ASGI alone: `receive` tells of the client's end, `send` waits while the server has enough.
+class Transport(Protocol):
+    """What is asked of asyncio's, and uvloop's."""
 
-    What the server and the kernel hold for a client that does not read is theirs to bound: uvicorn holds 64 KiB and one
-    piece more.
+    def abort(self) -> None:
+        """Close the connection, with what it holds."""
+        ...
+
+
+class AsgiCarrier:
+    """By the words of ASGI: `receive` tells of the client's end, `send` waits while the server has enough.
+
+    What the server holds for a client that does not read is its own to bound: uvicorn holds 64 KiB and one piece more.
+    ASGI has no word for cutting such a client off, and a server that ends its response waits for it to read, also
+    when it is to stop. So where uvicorn is to be seen behind `receive`, its connection is closed.
     """
 
     unsent = _UNKNOWN
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, http_version: str = "1.1") -> None:
+        """http_version: the request's; from 2 on its connection is other requests' as well."""
         self.aborted = False
         self._receive = receive
+        self._transport = _transport(receive) if http_version.startswith("1") else None
         self._listening: asyncio.Task[None] | None = None
         # The piece that the server is being given just now.
         self._piece: asyncio.Timeout | None = None
@@ -101,10 +112,12 @@ class AsgiCarrier:
             self._piece = None
 
     def abort(self) -> None:
-        """Let the server close the connection: it does when a response breaks off."""
+        """Close the connection, or have the server do it: it does when a response breaks off."""
         if self.aborted:
             return
         self.aborted = True
+        if self._transport is not None:
+            self._transport.abort()
         if self._piece is not None:
             self._piece.reschedule(asyncio.get_running_loop().time())
 
@@ -113,3 +126,9 @@ class AsgiCarrier:
             pass
         self.abort()
         stream.lost()
+
+
+def _transport(receive: Receive) -> Transport | None:
+    """That of uvicorn's request; None for other servers, and behind a middleware that puts itself in between."""
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    return transport if callable(getattr(transport, "abort", None)) else None

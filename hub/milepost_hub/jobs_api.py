@@ -261,7 +261,7 @@ def _begin(hub: BareHub, request: Request, grant: Grant, wish: Wish) -> Response
 def _carrier(request: Request) -> Carrier:
     """The connection, where it is the hub's own protocol; else what ASGI has."""
     protocol = request.scope.get("state", {}).get(PROTOCOL)
-    return AsgiCarrier(request.receive) if protocol is None else protocol
+    return AsgiCarrier(request.receive, request.scope["http_version"]) if protocol is None else protocol
 
 
 async def _cancelled_at(hub: BareHub, desk: Desk, tenant: str, job: str) -> bool:

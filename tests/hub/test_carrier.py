@@ -78,6 +78,25 @@ async def test_a_client_that_is_given_up_is_waited_for_no_longer() -> None:
     assert carrying.cancelling() == 0
 
 
+@pytest.mark.parametrize(("version", "times"), [("1.1", 1), ("2", 0)])
+async def test_a_connection_is_closed_that_is_of_this_request_alone(version: str, times: int) -> None:
+    class Transport:
+        aborted = 0
+
+        def abort(self) -> None:
+            self.aborted += 1
+
+    class Cycle(Server):
+        """As uvicorn's, whose connection can be seen."""
+
+        transport = Transport()
+
+    carrier = AsgiCarrier(Cycle().receive, version)
+    carrier.abort()
+    carrier.abort()
+    assert Cycle.transport.aborted == times
+
+
 async def test_whoever_cancels_the_request_does() -> None:
     """A middleware with a time of its own, or the server."""
     server = Server()

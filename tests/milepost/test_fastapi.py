@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.openapi.models import OpenAPI
 from milepost_hub.settings import HubSettings
@@ -344,6 +344,28 @@ async def test_streams_pass_an_apps_middleware_as_they_come(nats: NatsServer) ->
             assert told.row == 1
             assert milepost.clients == 1
         await eventually_async(lambda: milepost.empty)
+
+
+async def test_a_dependency_of_the_function_is_left_before_a_stream_goes_on_for_hours(nats: NatsServer) -> None:
+    """As docs/fastapi.md has it for database sessions."""
+    left: list[str] = []
+
+    async def session() -> AsyncIterator[str]:
+        yield "open"
+        left.append("session")
+
+    dependency = Depends(session, scope="function")
+
+    async def grant(opened: str = dependency) -> Grant:
+        assert (opened, left) == ("open", [])
+        return Grant("sessions")
+
+    milepost = Milepost(grant, nats_url=nats.url, jobs=False, watchdog=False)
+    async with served(an_app(milepost)) as port:
+        await eventually_async(lambda: milepost.up)
+        async with streaming(f"http://127.0.0.1:{port}/api/jobs/1/stream", {}) as stream:
+            assert await stream.next() is not None
+            assert left == ["session"]
 
 
 async def test_leaving_ends_streams_and_lets_in_nobody(nats: NatsServer) -> None:

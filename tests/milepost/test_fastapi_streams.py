@@ -6,12 +6,16 @@ import asyncio
 import http.client
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from milepost.nats_server import NatsServer
+from tests.docs.block import all_blocks
+from tests.docs.printed import masked, printed
 from tests.milepost.app_process import ANN, App, app_running
+from tests.milepost.jobs_console import working
 from tests.milepost.sse_reader import Told, parse, publish, streaming
 
 KIB = 1024
@@ -49,6 +53,22 @@ async def test_a_stream_goes_on_from_its_last_event_after_a_restart_of_the_app(n
             assert stream.status == 204
 
 
+def test_the_page_shows_what_the_example_prints(nats: NatsServer) -> None:
+    with working(nats.url, modules=("examples.jobs",)), app_running(nats.url) as app:
+        app.submit("echo", 1)  # until that works, nobody would take another
+        commands = [block.text for block in all_blocks() if block.page == "docs/fastapi.md" and "curl" in block.text]
+        submit, follow = (command.replace("http://127.0.0.1:8000", app.url) for command in commands)
+        assert masked(curl(submit)) == masked(printed("fastapi.md", "curl -s"))
+        assert masked(curl(follow)) == masked(printed("fastapi.md", "curl -N"))
+
+
+def curl(command: str) -> str:
+    """What it prints; it says nothing of how far it is."""
+    quiet = command.replace("curl -N", "curl -sN")
+    ended = subprocess.run(["/bin/bash", "-c", quiet], capture_output=True, text=True, timeout=30, check=True)
+    return ended.stdout.rstrip("\n")
+
+
 def reading_nothing(app: App, job: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     """A client with little room that reads up to the snapshot and no further."""
     connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=20)
@@ -69,13 +89,12 @@ async def test_a_client_that_does_not_read_is_let_go_and_loses_nothing(nats: Nat
     job, most = f"slow-{protocol}", 256 * KIB
     events, size = 200, 60 * KIB
     with app_running(nats.url, "--http", protocol, MILEPOST_QUEUE_BYTES=str(most), MILEPOST_WRITE_WAIT="1") as app:
-        connection, response = reading_nothing(app, job)
+        (connection, response), (dead, _) = reading_nothing(app, job), reading_nothing(app, job)
         async with streaming(stream_of(app, job), ANN) as stream:
             assert await stream.next() is not None
             others = asyncio.create_task(stream.rest())
             await publish(nats.url, "acme", job, range(events), padding=size, end=True)
             assert rows(await others) == list(range(events))
-        await asyncio.to_thread(app.process.until, "returned without completing response")
         with pytest.raises(http.client.IncompleteRead) as cut:
             response.read()
         response.close()
@@ -85,6 +104,10 @@ async def test_a_client_that_does_not_read_is_let_go_and_loses_nothing(nats: Nat
         assert len(cut.value.partial) < events * size / 2
         async with streaming(stream_of(app, job), {**ANN, "Last-Event-ID": got[-1].id}) as stream:
             rest = await stream.rest()
+        app.process.interrupt()
+        await asyncio.to_thread(app.process.end)  # nor does it hold up the end
+        dead.close()
+        assert not [line for line in app.process.rest() if "ERROR" in line]
     assert rows(got) + rows(rest) == list(range(events))
     assert rest[-1].event == "done"
 
