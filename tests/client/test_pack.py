@@ -9,7 +9,10 @@ import pytest
 from tests.client.node import WEB, program
 from tests.client.package import installed, packed, run
 
-NAMES = ("milepost", "milepost/react", "milepost/angular", "milepost/callbacks", "milepost/state", "milepost/submit")
+NAMES = (
+    *("milepost", "milepost/react", "milepost/angular", "milepost/callbacks"),
+    *("milepost/state", "milepost/submit", "milepost/mounted"),
+)
 
 
 def test_the_tarball_has_the_client_its_types_and_nothing_else(tmp_path: Path) -> None:
@@ -25,13 +28,14 @@ def test_an_installed_package_is_imported_by_its_names(tmp_path: Path) -> None:
     home = installed(tmp_path)
     imports = "".join(f"console.log(Object.keys(await import({name!r})).join());\n" for name in NAMES)
     (home / "main.mjs").write_text(imports)
-    core, react, angular, callbacks, state, submit = run(program("node"), "main.mjs", cwd=home).splitlines()
+    core, react, angular, callbacks, state, submit, mounted = run(program("node"), "main.mjs", cwd=home).splitlines()
     assert {"Job", "JobEvent", "Jobs", "Milepost", "MilepostError"} <= set(core.split(","))
     assert {"MilepostProvider", "useJob", "useJobs", "useMilepost"} <= set(react.split(","))
     assert {"provideMilepost", "injectJob", "MilepostService"} <= set(angular.split(","))
     assert callbacks == "followJob"
     assert "JobState" in state.split(",")
     assert submit == "submit,submitAgain,submittedAs"
+    assert mounted == "mounted"
 
 
 @pytest.mark.parametrize("word", ["resolved", "://"])
