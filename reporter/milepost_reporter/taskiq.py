@@ -98,7 +98,8 @@ class MilepostMiddleware(TaskiqMiddleware):
         """Note when; and end a run whose retry this is, before that can begin: behind the next run's beginning its end
         would be late. A retry waits for that, at most half a second, and not while NATS is away.
         """
-        self._harmless(self._sending, message)
+        if self._settings is not None:
+            self._harmless(self._sending, message)
         execution = _here.get()
         if execution is not None and execution.task_id == message.task_id:
             await execution.arrived()
@@ -142,10 +143,11 @@ class MilepostMiddleware(TaskiqMiddleware):
         listen = broker.listen
 
         async def counting() -> AsyncGenerator[Any, None]:
-            async for message in listen():
-                if isinstance(message, AckableMessage) and (times := _deliveries_of(message)) > 1:
-                    self._harmless(self._note, message.data, times)
-                yield message
+            async with contextlib.aclosing(listen()) as messages:
+                async for message in messages:
+                    if isinstance(message, AckableMessage) and (times := _deliveries_of(message)) > 1:
+                        self._harmless(self._note, message.data, times)
+                    yield message
 
         broker.listen = counting  # type: ignore[method-assign] # nothing else hears of the delivery itself
 

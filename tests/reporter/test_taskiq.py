@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,69 +43,59 @@ NOBODY = "nats://127.0.0.1:1"
 class Worker:
     """A `taskiq worker` under way."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process = process
-        self._log = log
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        queue: str,
+        *arguments: str,
+        nats_url: str | None = None,
+        retry: str = "simple",
+        broker: str = "tests.reporter.taskiq_tasks:broker",
+    ) -> None:
+        self._log = folder / f"{queue}.log"
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "MILEPOST_"))},
+            "TASKS_URL": url,
+            "TASKS_QUEUE": queue,
+            "TASKS_RETRY": retry,
+            "NATS_URL": nats_url or url,
+            "MILEPOST_TENANT": TENANT,
+            "MILEPOST_LEASE_SECONDS": str(LEASE),
+            "MILEPOST_UNREACHABLE_TIMEOUT": "0.2",
+            "PYTHONPATH": str(ROOT),
+        }
+        with self._log.open("w") as output:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "taskiq"), "worker", broker, "--workers", "1", *arguments],
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
 
     @property
     def said(self) -> str:
         return self._log.read_text()
 
+    def listening(self) -> Worker:
+        """It, when it takes tasks."""
+        eventually(lambda: "Listening started" in self.said)
+        return self
 
-@contextmanager
-def working(
-    url: str,
-    folder: Path,
-    queue: str,
-    *arguments: str,
-    nats_url: str | None = None,
-    retry: str = "simple",
-    broker: str = "tests.reporter.taskiq_tasks:broker",
-) -> Iterator[Worker]:
-    """One, listening; ended with the block."""
-    log = folder / f"{queue}.log"
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "MILEPOST_"))},
-        "TASKS_URL": url,
-        "TASKS_QUEUE": queue,
-        "TASKS_RETRY": retry,
-        "NATS_URL": nats_url or url,
-        "MILEPOST_TENANT": TENANT,
-        "MILEPOST_LEASE_SECONDS": str(LEASE),
-        "MILEPOST_UNREACHABLE_TIMEOUT": "0.2",
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [str(Path(sys.executable).parent / "taskiq"), "worker", broker]
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            [*command, "--workers", "1", *arguments],
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process,
-    ):
-        worker = Worker(process, log)
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def ended(self) -> int:
+        """Its exit code; nothing is left of it."""
         try:
-            eventually(lambda: "Listening started" in worker.said)
-            yield worker
+            return self._process.wait(20)
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            finally:
-                _kill_all(process.pid)
-
-
-def _kill_all(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Around:
@@ -172,10 +163,24 @@ def service(server: NatsServer) -> Iterator[Service]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def worker(server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with working(server.url, tmp_path_factory.mktemp("worker"), "tasks") as started:
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def workers(
+    server: NatsServer, service: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Worker]]:
+    """All that the tests need, by their queues: their starts, which take the longest, are one."""
+    url, folder = server.url, tmp_path_factory.mktemp("workers")
+    pool = ("--use-process-pool", "--max-process-pool-processes", "2")
+    started = {
+        "tasks": Worker(url, folder, "tasks"),
+        "pooled": Worker(url, folder, "pooled", *pool, retry="smart"),
+        "example": Worker(url, folder, "example", broker="examples.taskiq_tasks:broker"),
+        "away": Worker(url, folder, "away", nats_url=NOBODY),
+    }
+    yield started
+    for worker in started.values():
+        worker.terminate()
+    for worker in started.values():
+        worker.ended()
 
 
 @asynccontextmanager
@@ -189,7 +194,8 @@ async def sending(url: str, queue: str) -> AsyncIterator[Around]:
 
 
 @pytest_asyncio.fixture
-async def around(server: NatsServer, worker: Worker) -> AsyncIterator[Around]:
+async def around(server: NatsServer, workers: dict[str, Worker]) -> AsyncIterator[Around]:
+    workers["tasks"].listening()
     async with sending(server.url, "tasks") as one:
         yield one
 
@@ -299,28 +305,35 @@ def test_a_job_id_is_one_and_stays_the_same(task_id: str) -> None:
     assert (job == task_id) is is_name(task_id)
 
 
-async def test_a_pools_tasks_begin_and_end_and_have_no_reporter(server: NatsServer, tmp_path: Path) -> None:
+async def test_a_pools_tasks_begin_and_end_and_have_no_reporter(
+    server: NatsServer, workers: dict[str, Worker], tmp_path: Path
+) -> None:
     before = jobs_of(server.url)
-    pool = ("--use-process-pool", "--max-process-pool-processes", "2")
-    with working(server.url, tmp_path, "pooled", *pool, retry="smart"):
-        async with sending(server.url, "pooled") as around:
-            jobs = [await around.send("in a pool") for _ in range(3)]
-            for job in jobs:
-                assert await around.ended(job) == [("1", "completed", False)]
-                assert around.events(job, kind="result")[0]["data"] is False
-            # and the other retry middleware's retries are runs as well
-            jobs.append(await around.send("flaky", str(tmp_path), 1, retry_on_error=True))
-            assert await around.ended(jobs[-1]) == [("1", "failed", True), ("2", "completed", False)]
+    workers["pooled"].listening()
+    async with sending(server.url, "pooled") as around:
+        jobs = [await around.send("in a pool") for _ in range(3)]
+        for job in jobs:
+            assert await around.ended(job) == [("1", "completed", False)]
+            assert around.events(job, kind="result")[0]["data"] is False
     # nor did a process of the pool begin a job of its own
     assert jobs_of(server.url) - before == set(jobs)
 
 
-def test_the_example_prints_what_its_page_shows(server: NatsServer, service: Service, tmp_path: Path) -> None:
+async def test_retries_of_the_other_middleware_are_runs_as_well(
+    server: NatsServer, workers: dict[str, Worker], tmp_path: Path
+) -> None:
+    workers["pooled"].listening()
+    async with sending(server.url, "pooled") as around:
+        job = await around.send("flaky", str(tmp_path), 1, retry_on_error=True)
+        assert await around.ended(job) == [("1", "failed", True), ("2", "completed", False)]
+
+
+def test_the_example_prints_what_its_page_shows(
+    server: NatsServer, service: Service, workers: dict[str, Worker]
+) -> None:
     env = {**os.environ, "NATS_URL": server.url, "MILEPOST_TENANT": TENANT}
-    with (
-        working(server.url, tmp_path, "example", broker="examples.taskiq_tasks:broker"),
-        running("watch", "import-1", env=service.environment(TENANT)) as watching,
-    ):
+    workers["example"].listening()
+    with running("watch", "import-1", env=service.environment(TENANT)) as watching:
         watching.until("connected")
         subprocess.run([sys.executable, "examples/taskiq_tasks.py", "import-1"], cwd=ROOT, env=env, check=True)
         lines = watching.rest()
@@ -333,14 +346,15 @@ def test_the_page_shows_the_example() -> None:
     assert (ROOT / "examples" / "taskiq_tasks.py").read_text() in (ROOT / "docs" / "taskiq.md").read_text()
 
 
-async def test_without_nats_tasks_run_as_ever(server: NatsServer, tmp_path: Path) -> None:
-    with working(server.url, tmp_path, "away", nats_url=NOBODY) as worker:
-        async with sending(server.url, "away") as around:
-            for number in range(3):
-                await around.send("touch", str(tmp_path / f"touched-{number}"))
-            await eventually_async(lambda: len(list(tmp_path.glob("touched-*"))) == 3)
-            await eventually_async(lambda: not around.unacknowledged("away"))
-    assert worker.process.returncode == 0
+async def test_without_nats_tasks_run_as_ever(server: NatsServer, workers: dict[str, Worker], tmp_path: Path) -> None:
+    worker = workers["away"].listening()
+    async with sending(server.url, "away") as around:
+        for number in range(3):
+            await around.send("touch", str(tmp_path / f"touched-{number}"))
+        await eventually_async(lambda: len(list(tmp_path.glob("touched-*"))) == 3)
+        await eventually_async(lambda: not around.unacknowledged("away"))
+    worker.terminate()
+    assert worker.ended() == 0
     assert worker.said.count("Traceback") == 0
 
 
