@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import struct
@@ -169,6 +170,25 @@ def test_without_nats_there_are_bars_all_the_same() -> None:
         [sys.executable, "-c", SHOWS], env=environment(given), check=True, capture_output=True, text=True
     )
     assert ended.stderr.splitlines()[0] == "Load: 0/3 it, 0 %"
+
+
+def test_in_a_notebook_it_is_the_notebooks_bar() -> None:
+    """In a real kernel. Bars of the terminal's class, which a cell shows as a terminal does, look as ever there too."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.reporter.notebook"], cwd=ROOT, env=environment(), capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    _, imported, asynchronous, widgets, plain_bar, nodes = json.loads(ran.stdout)
+    assert "application/vnd.jupyter.widget-view+json" in imported
+    assert "application/vnd.jupyter.widget-view+json" in asynchronous
+    assert "application/vnd.jupyter.widget-view+json" in widgets
+    assert "\rplain: 100%|" in plain_bar
+    assert nodes.splitlines() == [
+        "imported completed 5",
+        "asynchronous completed 3",
+        "widgets completed 4",
+        "plain completed 2",
+    ]
 
 
 # The examples
