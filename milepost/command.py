@@ -86,7 +86,8 @@ class Command:
         self, arguments: Sequence[str], environ: Mapping[str, str], stdout: int | None = None, stderr: int | None = None
     ) -> None:
         adopt_orphans()
-        self._has_terminal = _has_terminal()
+        # Behind us, wherever our outputs go.
+        self.has_terminal = _has_terminal()
         self._process = subprocess.Popen(
             arguments,
             env=environ,
@@ -94,7 +95,7 @@ class Command:
             stderr=stderr,
             # What else was opened for it, it gets as ever.
             close_fds=False,
-            process_group=None if self._has_terminal else 0,
+            process_group=None if self.has_terminal else 0,
         )
         self._below = psutil.Process()
         # Its exit code, or a signal's number below zero, as subprocess has it; None while it runs.
@@ -110,7 +111,7 @@ class Command:
     def pass_on(self, number: int) -> None:
         """A signal has come to us that is meant for the command."""
         if number in SENT_ON:
-            if not self._has_terminal:
+            if not self.has_terminal:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, number)
             elif not _in_foreground():
@@ -121,7 +122,7 @@ class Command:
     def resized(self) -> None:
         """Its terminal has another size: those who heard of it earlier may have looked too early."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(0 if self._has_terminal else self._process.pid, signal.SIGWINCH)
+            os.killpg(0 if self.has_terminal else self._process.pid, signal.SIGWINCH)
 
     def ask_to_end(self) -> None:
         """SIGTERM to all that came of it; who is stopped goes on, to hear it."""

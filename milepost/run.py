@@ -182,7 +182,7 @@ class _Asked:
 
 
 class _Outcome(NamedTuple):
-    """How a command has ended. `code` is our exit code, `reason` why it is none of 0."""
+    """How a command has ended: `reason` in words, `code` our exit code; whether Ctrl-C on a terminal has ended it."""
 
     status: str
     reason: str
@@ -357,7 +357,7 @@ class _Run:
         status = "failed" if code else "completed"
         if self._killed_at is not None or (code and self._interrupted):
             status = "cancelled"
-        by_interrupt = code == -signal.SIGINT and self._interrupted
+        by_interrupt = code == -signal.SIGINT and command.has_terminal
         return _Outcome(status, reason, code if code >= 0 else _SIGNALLED - code, by_interrupt)
 
 
@@ -388,7 +388,7 @@ def _signal_name(number: int) -> str:
 
 
 def _leave(outcome: _Outcome) -> NoReturn:
-    """End as the command has: a shell's script goes on after Ctrl-C unless it sees that it ended us, too."""
+    """End as the command has: a shell's script goes on after Ctrl-C unless it sees that this ended us, too."""
     if outcome.by_interrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
