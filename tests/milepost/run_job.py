@@ -103,7 +103,7 @@ def mark() -> str:
 
 def sleepers(seconds: str) -> list[psutil.Process]:
     """Who sleeps for so long."""
-    return [one for one in psutil.process_iter(["cmdline"]) if ["sleep", seconds] == (one.info["cmdline"] or [])[-2:]]
+    return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", seconds]]
 
 
 def python(program: str) -> list[str]:
