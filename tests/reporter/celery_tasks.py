@@ -1,7 +1,10 @@
 """The tasks of the tests' workers."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,7 @@ def nothing(*_: object) -> None:
 
 
 @app.task(name="returns")
-def returns(value: Any) -> Any:
+def returns(value: object) -> object:
     return value
 
 
@@ -84,10 +87,7 @@ def waits(name: str) -> int:
 @app.task(name="flaky", bind=True, max_retries=2)
 def flaky(self: Task, good: int) -> int:
     if self.request.retries < good:
-        try:
-            raise OSError("not yet")
-        except OSError as error:
-            raise self.retry(exc=error, countdown=0) from error
+        raise self.retry(exc=OSError("not yet"), countdown=0)
     return int(self.request.retries)
 
 
@@ -156,3 +156,8 @@ def calls(self: Task, how: str) -> list[str]:
     if how == "group":
         return [str(group(add.s(1), add.s(2)).delay().id)]
     return [str(add.delay(1).id)]
+
+
+@app.task(name="threads")
+def threads() -> int:
+    return threading.active_count()

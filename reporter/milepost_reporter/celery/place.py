@@ -76,12 +76,12 @@ def read_place(request: Mapping[str, Any]) -> Place:
 def ids_of(signature: object) -> Iterator[str]:
     """The ids of all tasks of a signature, or of several, as Celery writes them into messages."""
     if isinstance(signature, Mapping):
-        options = signature.get("options") or {}
-        if options.get("task_id"):
-            yield str(options["task_id"])
-        yield from ids_of(options.get("chord"))
-        if signature.get("subtask_type"):
-            inner = signature.get("kwargs") or {}
+        options, inner = signature.get("options"), signature.get("kwargs")
+        if isinstance(options, Mapping):
+            if options.get("task_id"):
+                yield str(options["task_id"])
+            yield from ids_of(options.get("chord"))
+        if signature.get("subtask_type") and isinstance(inner, Mapping):
             for name in ("tasks", "header", "body"):
                 yield from ids_of(inner.get(name))
     elif isinstance(signature, list | tuple):

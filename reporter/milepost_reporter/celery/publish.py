@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from celery.canvas import group
 
+from milepost_reporter.celery.count import can_count
 from milepost_reporter.celery.place import HEADER, UNLOCK, Place, ids_of, job_id
 from milepost_reporter.celery.plan import drawn, plan_of_chain
 
@@ -53,18 +54,16 @@ class Publisher:
     """Tells the messages that this process publishes which job they belong to.
 
     `current()`: the task that runs in this thread, if one does. `place_of()`: that of a task that this process knows by
-    its id. `counts()`: whether the members of a group can tell when all are done.
+    its id.
     """
 
     def __init__(
         self,
         current: Callable[[], Running | None],
         place_of: Callable[[str], Place | None],
-        counts: Callable[[], bool],
     ) -> None:
         self._current = current
         self._place_of = place_of
-        self._counts = counts
         self._here = threading.local()
 
     def mark(self, headers: dict[str, Any], body: object) -> None:
@@ -117,12 +116,14 @@ class Publisher:
             stack = self._here.stack = []
         return stack
 
-    def begin_group(self, tasks: list[tuple[Any, Any, str]], chord: Any) -> bool:  # noqa: ANN401
-        """A group's members are published from now on, until `end_group`; False when they are jobs of their own."""
+    def begin_group(self, tasks: list[tuple[Any, Any, str]], chord: Any, app: Any) -> bool:  # noqa: ANN401
+        """A group's members are published from now on, until `end_group`; False when they are jobs of their own: where
+        they could not tell when all are done.
+        """
         gid = tasks[0][2]
         signatures = [task[0] for task in tasks]
         chord = chord or signatures[0].options.get("chord")
-        if chord is None and not self._counts():
+        if chord is None and not can_count(app):
             return False
         stack = self._stack
         if stack:
@@ -151,8 +152,8 @@ def _begun(headers: Mapping[str, Any], waiting: Any, embed: Mapping[str, Any]) -
     return Place(job=job_id(task), run=int(headers.get("retries") or 0) + 1)
 
 
-def follow_groups(publishers: Callable[[Any], Publisher | None], harmless: Callable[..., Any]) -> None:
-    """Have every group's publishing told to the publisher of its app: a message does not say how many are in its group.
+def follow_groups(publisher: Publisher, is_reported: Callable[[Any], bool], harmless: Callable[..., Any]) -> None:
+    """Have the publisher told of every group that is published: a message does not say how many are in its group.
 
     That is why this one method of Celery's is wrapped, for good; once a process.
     """
@@ -162,12 +163,11 @@ def follow_groups(publishers: Callable[[Any], Publisher | None], harmless: Calla
 
     @functools.wraps(original)
     def apply_tasks(self: Any, tasks: Any, *args: Any, **options: Any) -> Generator[Any, None, None]:  # noqa: ANN401
-        publisher = publishers(self.app)
-        if publisher is None:
+        if not harmless(is_reported, self.app):
             yield from original(self, tasks, *args, **options)
             return
         tasks = list(tasks)
-        begun = tasks and harmless(publisher.begin_group, tasks, options.get("chord"))
+        begun = tasks and harmless(publisher.begin_group, tasks, options.get("chord"), self.app)
         try:
             yield from original(self, tasks, *args, **options)
         finally:

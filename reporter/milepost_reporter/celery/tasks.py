@@ -17,10 +17,11 @@ from importlib import import_module
 from typing import Any, Final
 
 from celery import signals
+from celery._state import get_current_worker_task
 from celery.exceptions import Reject
 
 from milepost_reporter import shared_link
-from milepost_reporter.celery.count import can_count, redeliveries
+from milepost_reporter.celery.count import redeliveries
 from milepost_reporter.celery.execution import Execution, ended_elsewhere
 from milepost_reporter.celery.place import UNLOCK, Place, followers, read_place
 from milepost_reporter.celery.publish import Publisher, follow_groups
@@ -51,6 +52,7 @@ def report_tasks(app: Any, *, tenant: Tenant = None, cancel: bool = False) -> No
     """
     if isinstance(tenant, str):
         check_tenant(tenant)
+    _begin_to_mark()
     if app not in _reports:
         _reports[app] = TaskReports(app, tenant, cancel=cancel)
 
@@ -70,12 +72,10 @@ class TaskReports:
         self._running: dict[str, Execution] = {}
         # What this process has taken from the broker, if it is a worker's main one.
         self._received: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-        self.publisher = Publisher(self._current, self._place_of, lambda: can_count(app))
         self._connect()
 
     def _connect(self) -> None:
         for signal, handle in (
-            (signals.before_task_publish, self._on_publish),
             (signals.task_received, self._on_received),
             (signals.task_prerun, self._on_prerun),
             (signals.task_success, self._on_success),
@@ -108,17 +108,12 @@ class TaskReports:
             self._warned.add(what)
             _logger.warning("a task is not reported as it should be (%s): %r", what.strip("_"), error)
 
-    # Publishing
+    def running(self, task: str) -> Execution | None:
+        """The execution of this task, if it runs in this process."""
+        return self._running.get(task)
 
-    def _on_publish(self, headers: dict[str, Any], body: object, **_: object) -> None:
-        self.publisher.mark(headers, body)
-
-    def _current(self) -> Execution | None:
-        app = self._app()
-        task = app.current_worker_task if app is not None else None
-        return self._running.get(task.request.id) if task is not None else None
-
-    def _place_of(self, task: str) -> Place | None:
+    def place_of(self, task: str) -> Place | None:
+        """That of a task that this process has taken from the broker."""
         request = self._received.get(task)
         return None if request is None else read_place(request.request_dict)
 
@@ -263,18 +258,36 @@ class TaskReports:
 _reports: Final[weakref.WeakKeyDictionary[Any, TaskReports]] = weakref.WeakKeyDictionary()
 
 
-def _publisher(app: Any) -> Publisher | None:  # noqa: ANN401
-    # Signatures may hold a stand-in for the app.
-    reports = _reports.get(getattr(app, "_get_current_object", lambda: app)())
-    return None if reports is None else reports.publisher
+def _current() -> Execution | None:
+    task = get_current_worker_task()
+    reports = _reports.get(task.app) if task is not None else None
+    return None if reports is None else reports.running(task.request.id)
+
+
+def _place_of(task: str) -> Place | None:
+    return next((place for one in list(_reports.values()) if (place := one.place_of(task)) is not None), None)
 
 
 def _harmless(act: Callable[..., Any], *values: Any) -> Any:  # noqa: ANN401
     try:
         return act(*values)
     except Exception as error:
-        _logger.debug("a group is not followed: %r", error)
+        _logger.debug("where a task stands is not told: %r", error)
         return None
 
 
-follow_groups(_publisher, _harmless)
+def _on_publish(headers: dict[str, Any], body: object, **_: object) -> None:
+    _harmless(_publisher.mark, headers, body)
+
+
+def _is_reported(app: Any) -> bool:  # noqa: ANN401 - signatures may hold a stand-in for the app
+    return getattr(app, "_get_current_object", lambda: app)() in _reports
+
+
+# One for all apps: a message does not say whose it is.
+_publisher: Final = Publisher(_current, _place_of)
+
+
+def _begin_to_mark() -> None:
+    signals.before_task_publish.connect(_on_publish, weak=False, dispatch_uid="milepost")
+    follow_groups(_publisher, _is_reported, _harmless)
