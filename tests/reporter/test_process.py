@@ -39,7 +39,8 @@ def _forks_with_threads() -> Iterator[None]:
 
 
 def reporter(nats: NatsServer) -> Reporter:
-    return Reporter(nats_url=nats.url, tenant=TENANT, job=uuid.uuid4().hex)
+    # a child on a busy machine may end before it has connected, and is to wait for that
+    return Reporter(nats_url=nats.url, tenant=TENANT, job=uuid.uuid4().hex, close_timeout=30, unreachable_timeout=30)
 
 
 def fork(work: Callable[[], None]) -> int:

@@ -27,7 +27,7 @@ class WorkerProcess:
             *self._command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
         assert self._process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await self._process.stdout.readline() == b"ready\n"
 
     def send(self, which: signal.Signals) -> None:
