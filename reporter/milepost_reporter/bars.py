@@ -150,7 +150,7 @@ class _Place:
                 self._id = f"{reporter.id}-bar-{next(_numbers)}"
             node = _BarNode(reporter, self._id, reading, once=self.uses == 1)
             # As `Reporter.node` does with a node it has made itself.
-            reporter.harmless("node", reporter._begin_node, node)
+            reporter.begin_node(node)
             self._node = None if self.uses == 1 else node
             return node
         self._node.go_on(reading)

@@ -7,8 +7,6 @@ use it is the process's own, of its environment.
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +20,6 @@ _here: Final[ContextVar[tuple[Reporter, ...]]] = ContextVar("milepost_reporters"
 
 _in_use: Final[list[Reporter]] = []
 """Reporters between their blocks' begin and end, in this process."""
-
-_CLIENT: Final = "milepost_reporter.jetstream.client"
 
 
 def enter(reporter: Reporter) -> None:
@@ -71,16 +67,3 @@ def current() -> Reporter:
 def _over(reporter: Reporter) -> bool:
     """Whether it was closed; one that never was open is somebody's wish to report nothing."""
     return reporter.enabled and reporter.closed
-
-
-def _let_loading_finish() -> None:
-    """Ahead of a fork: the sender's thread may be loading its client, and a child would inherit half of that.
-
-    Pools are often forked right behind the first bar or log line, which is when that thread begins.
-    """
-    if _in_use or _CLIENT in sys.modules:
-        importlib.import_module(_CLIENT)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_let_loading_finish)

@@ -72,6 +72,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._members)
 
+    @property
+    def closing(self) -> int:
+        """How many have only their last words to say."""
+        return len(self._closed)
+
     def add(self, member: Member) -> None:
         """One more, from now on."""
         with self._lock:

@@ -1,6 +1,7 @@
 """Reporters and processes: what a fork, the process's end and a hand-over to another one mean for them."""
 
 import atexit
+import importlib
 import os
 import sys
 import weakref
@@ -31,6 +32,8 @@ collected here they would take the parent's sockets off it."""
 
 _handles: Final[dict[str, Any]] = {}
 """One handle for each reporter of another process, however often it is sent here."""
+
+_CLIENT: Final = "milepost_reporter.jetstream.client"
 
 _pid_with_finalizer: int | None = None
 
@@ -72,6 +75,15 @@ def close_all() -> None:
         one.close()
 
 
+def _let_loading_finish() -> None:
+    """Ahead of a fork: a sender's thread may be loading its client, and a child would inherit half of that.
+
+    Pools are often forked right behind the first bar or log line, which is when that thread begins.
+    """
+    if _CLIENT in sys.modules:
+        importlib.import_module(_CLIENT)
+
+
 def _after_fork() -> None:
     _handles.clear()
     for one in list(_reporting):
@@ -80,4 +92,4 @@ def _after_fork() -> None:
 
 atexit.register(close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_let_loading_finish, after_in_child=_after_fork)

@@ -207,7 +207,7 @@ class Reporter:
             None if total is None else self._or_none("total", number, total),
             self._or_none("unit", optional_text, unit),
         )
-        self.harmless("node", self._begin_node, node)
+        self.begin_node(node)
         return node
 
     def track(
@@ -343,6 +343,10 @@ class Reporter:
         """Count a call that cannot be served, and warn of the first of its sort."""
         self._refused += 1
         self._warn(what, "%s() is refused: %s", what, error)
+
+    def begin_node(self, node: Node) -> None:
+        """Tell a node's first event; from now on what it has counted is sampled."""
+        self.harmless("node", self._begin_node, node)
 
     def node_ended(self, node: Node) -> None:
         """Tell a node's last event, when it is one of this process and the job has not told it."""

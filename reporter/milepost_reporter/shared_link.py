@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     from milepost_reporter.jetstream.client import WireClient
 
+_MANY: Final = 100
+"""Jobs that have ended and wait to be told, when the next one waits a moment."""
+
+_MOMENT: Final = 0.001
+
 _MAX_LATER: Final = 1_000
 """What may be left to be done later."""
 
@@ -111,9 +116,14 @@ class SharedLink(Carrier):
         self.wake()
 
     def close_lane(self, name: str) -> None:
-        """This lane has nothing more to send."""
+        """This lane has nothing more to send.
+
+        Where jobs end faster than this thread comes to tell it, though NATS is there, each lets it catch up for a moment.
+        """
         self._lanes.close(name)
         self.wake()
+        if self.connected and self._lanes.closing > _MANY and threading.current_thread() is not self._thread:
+            time.sleep(_MOMENT)
 
     def answer(self, name: str, place: bytes, answer: Answer) -> None:
         """Give requests at `place` to `answer`, as long as the lane is there."""
