@@ -178,9 +178,10 @@ class Carrier(ABC):
 
     async def _live(self) -> None:
         self._news = asyncio.Event()
-        self._lost_at = time.monotonic()
         while not self._over():
             client = self._new_client()
+            # What loading it took, on a busy machine, is not NATS' absence.
+            self._lost_at = min(self._lost_at, time.monotonic())
             try:
                 if await self._connect(client):
                     await self._talk(client)
