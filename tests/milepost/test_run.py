@@ -210,9 +210,9 @@ def test_what_stands_behind_the_command_is_the_command_s() -> None:
 
 def test_descriptors_and_ignored_signals_are_as_ever(job: RunJob) -> None:
     reading, writing = os.pipe()
-    program = f"echo through >&{writing}; trap - HUP; kill -HUP $$; echo unharmed"
+    program = f"import os; os.write({writing}, b'through'); os.kill(os.getpid(), 1); print('unharmed')"
     with job.start(
-        "--quiet", "--", "sh", "-c", program, pass_fds=[writing],
+        "--quiet", "--", *python(program), pass_fds=[writing],
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
     ) as process:  # fmt: skip
         os.close(writing)

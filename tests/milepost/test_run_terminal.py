@@ -93,19 +93,19 @@ SHOWS = """
 import os, sys, time
 from tqdm import tqdm
 print(sys.stdin.isatty(), sys.stdout.isatty(), sys.stderr.isatty(), os.get_terminal_size(2))
-for n in tqdm(range(3), desc="Load"):
+LOOKS = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [00:00<00:00,  1.00it/s]"
+for n in tqdm(range(3), desc="Load", mininterval=0, miniters=1, bar_format=LOOKS):
     sys.stdout.write(f"out {n}\\n"); sys.stdout.flush()
     sys.stderr.write(f"err {n}\\r\\n"); sys.stderr.flush()
 os.write(1, bytes(range(256)))
 """
-TIMES = re.compile(rb"\[[^]]*\]")
 
 
 def test_the_screen_shows_what_it_shows_without_us(window: Open, job: RunJob) -> None:
     plain, ours = window(*python(SHOWS)), window(script(), "run", "--quiet", "--", *python(SHOWS))
     assert (plain.end(), ours.end()) == (0, 0)
     assert b"True True True os.terminal_size(columns=70, lines=30)" in plain.screen
-    assert TIMES.sub(b"", ours.screen) == TIMES.sub(b"", plain.screen)
+    assert ours.screen == plain.screen
     snapshot = job.ended()
     assert nodes(snapshot)["Load"]["status"] == "completed"
     assert "err 1" in lines(snapshot)
