@@ -91,7 +91,7 @@ SIGN_IN: Final = """<!doctype html>
 JOB: Final = """<!doctype html>
 <title>A job</title>
 <form method="post" action="/sign-out"><button>Sign out</button></form>
-<button id="build">Build</button>
+<button id="build" disabled>Build</button>
 <p id="said" role="status"></p>
 <milepost-job></milepost-job>
 <script type="module">
@@ -102,8 +102,10 @@ JOB: Final = """<!doctype html>
   const milepost = mounted();
   const shown = document.querySelector("milepost-job");
   const said = document.querySelector("#said");
+  const build = document.querySelector("#build");
   shown.hub = milepost;
-  document.querySelector("#build").addEventListener("click", async () => {
+  build.disabled = false;
+  build.addEventListener("click", async () => {
     said.textContent = "";
     try {
       const { jobId } = await submit(milepost, "build", { rows: 3_000_000 });
