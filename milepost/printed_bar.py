@@ -22,7 +22,8 @@ _COUNTS: Final = re.compile(rf"(?P<rows>{_COUNT}|nan|-?inf)/(?P<total>{_COUNT}|\
 _TRAILING_COUNT: Final = re.compile(rf"(?:\A|(?<= ))(?P<rows>{_COUNT}|nan|-?inf)\Z")
 _BAR: Final = re.compile(r"(?:\A|: ?) {0,2}(?P<percent>-?\d{1,9})%(?:\|[^|]*\||\Z)\Z|(?:\A|: ?)\|[^|]*\|\Z")
 _RATE: Final = re.compile(
-    r", (?P<rate>\?| *-?(?:\d+\.\d+|\d+|inf|nan))(?:(?P<inverse>[kMGTPEZY]?s/)(?P<per>[^,\]]*)|(?P<unit>[^,\]]*?)/s(?=[,\]]|\Z))"
+    r", (?P<rate>\?| *-?(?:\d+\.\d+|\d+|inf|nan))"
+    r"(?:(?P<inverse>[kMGTPEZY]?s/)(?P<per>[^,\]]*)|(?P<unit>[^,\]]*?)/s(?=[,\]]|\Z))"
     r"(?P<more>, .*)?\]?\Z"
 )
 _SCALED_RATE: Final = re.compile(r"(?:\d\.\d\d|\d\d\.\d|\d{3})\Z")
