@@ -118,7 +118,7 @@ class SharedLink(Carrier):
     def close_lane(self, name: str) -> None:
         """This lane has nothing more to send.
 
-        Where jobs end faster than this thread comes to tell it, though NATS is there, each lets it catch up for a moment.
+        Where jobs end faster than this thread comes to tell it, though NATS is there, each lets it catch up a moment.
         """
         self._lanes.close(name)
         self.wake()
