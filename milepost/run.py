@@ -111,6 +111,14 @@ def run(
         bool,
         typer.Option("--bars/--no-bars", envvar="MILEPOST_RUN_BARS", help="Take tqdm's bars in the output for nodes."),
     ] = True,
+    output: Annotated[
+        bool,
+        typer.Option(
+            "--output/--no-output",
+            envvar="MILEPOST_RUN_OUTPUT",
+            help="Read the output. Without it the command writes straight to ours, and nothing of it is told.",
+        ),
+    ] = True,
     quiet: Annotated[
         bool, typer.Option("--quiet/--no-quiet", envvar="MILEPOST_RUN_QUIET", help="Do not print the job's id.")
     ] = False,
@@ -134,6 +142,7 @@ def run(
     told = _AsNode(settings, what) if asked.inside else _AsJob(settings)
     if told.job is not None and not quiet:
         _say(f"job {told.job}")
+    told.reads_output = told.reads_output and output
     said = Spoken(told.reporter, rate=log_rate, burst=log_burst, bars=bars)
     with Signals() as signals:
         told.begin()

@@ -199,3 +199,25 @@ def test_the_job_s_id_is_made_of_the_command_s_name(window: Open, job: RunJob) -
     opened = window("env", "-u", "MILEPOST_JOB", script(), "run", "--name", f"My {unique}", "--", "true")
     assert opened.end() == 0
     assert re.fullmatch(rb"milepost: job My-%s-[0-9a-f]{8}\r\n" % unique.encode(), opened.screen)
+
+
+CURSES = """
+import curses
+def draw(screen):
+    screen.addstr(5, 5, "drawn"); screen.refresh()
+    key = screen.getkey()
+    screen.addstr(7, 7, f"key {key}"); screen.refresh()
+    screen.getkey()
+curses.wrapper(draw)
+"""
+
+
+def test_a_program_that_sets_up_the_keyboard_is_left_the_terminal_itself(window: Open, job: RunJob) -> None:
+    opened = window(script(), "run", "--no-output", "--", *python(CURSES))
+    opened.until(b"drawn")
+    opened.type(b"x")
+    opened.until(b"key x")
+    opened.type(b"y")
+    assert opened.end() == 0
+    snapshot = job.ended()
+    assert (snapshot["status"], lines(snapshot)) == ("completed", [])
