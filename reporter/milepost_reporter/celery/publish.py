@@ -28,15 +28,22 @@ class _Publishing:
         self._gid = gid
         self._size = size
         self._taken = 0
-        self.chords: dict[str, Place] = {}
+        self._chords: dict[str, Place] = {}
 
     def next_member(self) -> Place:
+        """That of the member which is published next."""
         place = self._place
         if self._size is not None:
             place = place.but(path=(*place.path, (self._gid, self._size, self._taken)))
             self._taken += 1
         self._place = self._place.following
         return place
+
+    def next_chord(self, gid: str) -> Place:
+        """That of the member which is a chord with this header: for the header and for what waits for it alike."""
+        if gid not in self._chords:
+            self._chords[gid] = self.next_member()
+        return self._chords[gid]
 
 
 class Running(Protocol):
@@ -79,8 +86,7 @@ class Publisher:
         ids = {headers["id"], *ids_of(embed.get("chain")), *ids_of(embed.get("chord")), *ids_of(waiting)}
         return (
             self._again(headers["id"], int(headers.get("retries") or 0))
-            or (self._chord(str(waiting[0])) if waiting else None)
-            or (self._stack[-1].next_member() if self._stack else None)
+            or self._in_group(waiting)
             or self._follows(ids)
             or _begun(headers, waiting, embed)
         )
@@ -106,8 +112,12 @@ class Publisher:
         current.replaced = current.replaced or current.id in ids
         return current.place.following
 
-    def _chord(self, gid: str) -> Place | None:
-        return next((known for one in self._stack if (known := one.chords.get(gid)) is not None), None)
+    def _in_group(self, waiting: Any) -> Place | None:  # noqa: ANN401
+        """That of the next member of the group that this thread publishes."""
+        if not self._stack:
+            return None
+        publishing = self._stack[-1]
+        return publishing.next_chord(str(waiting[0])) if waiting else publishing.next_member()
 
     @property
     def _stack(self) -> list[_Publishing]:
@@ -127,9 +137,7 @@ class Publisher:
             return False
         stack = self._stack
         if stack:
-            place = stack[-1].next_member()
-            if chord is not None:
-                stack[-1].chords[gid] = place
+            place = stack[-1].next_member() if chord is None else stack[-1].next_chord(gid)
         else:
             place = self._follows(set(ids_of(signatures))) or Place(
                 job=job_id(gid), canvas=True, plan=drawn(signatures).then(drawn(chord)).plan
