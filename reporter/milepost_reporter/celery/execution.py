@@ -104,9 +104,9 @@ class Execution:
         ending = self._ended_as(state, retval)
         if ending is None:
             self._leave_open(state)
-        elif self._node is None:
+        elif not self.place.canvas:
             self._end_job(ending)
-        else:
+        elif self._node is not None:
             self._end_node(self._node, ending)
 
     def _ended_as(self, state: str | None, retval: object) -> Ending | None:
@@ -133,7 +133,7 @@ class Execution:
         return Ending("cancelled") if self._last_state == "REVOKED" else Ending("completed")
 
     def _leave_open(self, state: str | None) -> None:
-        if state == "IGNORED" and self._node is None:
+        if state == "IGNORED" and not self.place.canvas:
             self.reporter.hand_over("goes on in another task's place")
         self.reporter.begin_close()
 
