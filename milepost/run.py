@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, NoReturn
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from milepost.command import Command, Signals
     from milepost.passing import Passing
+
+logger = logging.getLogger(__name__)
 
 # What a reporter has no setting for could not be told to those inside the command either.
 GROUP: Final = Group("NATS", without=frozenset({"cert", "key"}))
@@ -323,7 +325,7 @@ class _Run:
         while True:
             came = signals.wait(_LOOK if self._killed_at is None else _LOOK_FOR_LEFT)
             command.reap()
-            self._said.look(time.monotonic())
+            self._harmless(self._said.look)
             if signal.SIGWINCH in came and self._passing is not None and self._passing.resize():
                 command.resized()
             self._hear(command, came)
@@ -337,6 +339,13 @@ class _Run:
                 if not command.kill():
                     _say("not everything that came of the command could be ended")
                 return
+
+    def _harmless(self, look: Callable[[float], None]) -> None:
+        """What goes wrong with reading what the command says must not keep us from seeing how it ends."""
+        try:
+            look(time.monotonic())
+        except Exception:
+            logger.exception("what the command says is not told as it should be")
 
     def _hear(self, command: Command, came: set[int]) -> None:
         stop = signal.SIGTERM in came or self._cancellation.requested
@@ -358,7 +367,7 @@ class _Run:
             came = signals.wait(_LOOK if until is None else _LOOK_FOR_LEFT)
             if until is None and (came & {signal.SIGTERM, *_INTERRUPTS} or self._cancellation.requested):
                 until = time.monotonic() + _HELD_UP
-        self._said.finish(time.monotonic())
+        self._harmless(self._said.finish)
 
     def _ended(self, command: Command) -> _Outcome:
         code = command.ended if command.ended is not None else -signal.SIGKILL
