@@ -26,11 +26,11 @@ def is_last(backend: Any, path: tuple[Part, ...]) -> bool:  # noqa: ANN401
     each says so: only one end is kept.
     """
     for gid, size, index in reversed(path):
-        backend.set(_mark(gid, index), "1")
+        backend.set(_mark(backend, gid, index), "1")
         others = [one for one in range(size) if one != index]
         random.shuffle(others)
         for start in range(0, len(others), _AT_ONCE):
-            if not all(backend.mget([_mark(gid, one) for one in others[start : start + _AT_ONCE]])):
+            if not all(backend.mget([_mark(backend, gid, one) for one in others[start : start + _AT_ONCE]])):
                 return False
     return True
 
@@ -39,7 +39,7 @@ def redeliveries(backend: Any, task: str, *, counting: bool) -> int:  # noqa: AN
     """How often a task was delivered again after its worker was lost; `counting`: once more now."""
     if not isinstance(backend, BaseKeyValueStoreBackend):
         return 1
-    key = f"milepost-redelivered-{task}"
+    key = backend.get_key_for_task(f"milepost-redelivered-{task}")
     known = int(backend.get(key) or 0)
     if counting:
         known += 1
@@ -47,5 +47,5 @@ def redeliveries(backend: Any, task: str, *, counting: bool) -> int:  # noqa: AN
     return known
 
 
-def _mark(gid: str, index: int) -> str:
-    return f"milepost-group-{gid}-{index}"
+def _mark(backend: Any, gid: str, index: int) -> Any:  # noqa: ANN401 - text or bytes, as the backend has it
+    return backend.get_key_for_task(f"milepost-group-{gid}-{index}")
