@@ -23,6 +23,7 @@ class Node:
     """
 
     __slots__ = (
+        "_counts",
         "_done",
         "_error",
         "_fraction",
@@ -59,6 +60,8 @@ class Node:
         # The counter, message and fraction that were last told, to tell only changes.
         self._sampled: tuple[Any, str | None, float | None] = (0, None, None)
         self._done = False
+        # Whether somebody said that there is something to count.
+        self._counts = total is not None or unit is not None
 
     def advance(self, n: float = 1) -> None:
         """`n` more are done. The sender looks at the counter every interval: this costs one addition."""
@@ -128,11 +131,13 @@ class Node:
         """A payload's fields as they are now."""
         rows = self._counted()
         self._sampled = (rows, self._message, self._fraction)
+        self._counts = self._counts or rows != 0
         return {
             "nodeId": self.id,
             "nodeName": self._name,
             "status": self._status,
-            "rowCount": rows,
+            # Not of a node that counts nothing: its "0" would look like work that is still to come.
+            "rowCount": rows if self._counts else None,
             "total": self._total,
             "unit": self._unit,
             "fraction": self._fraction,
@@ -155,12 +160,14 @@ class Node:
     def _set(self, rows: object, given: object, message: object, total: object) -> None:
         if rows is not None:
             self._rows = number("rows", rows)
+            self._counts = True
         if given is not None:
             self._fraction = fraction(given)
         if message is not None:
             self._message = text("message", message)
         if total is not None:
             self._total = number("total", total)
+            self._counts = True
 
     def _finish(self, ending: Ending) -> None:
         self._reporter.harmless("node", self._end, ending)

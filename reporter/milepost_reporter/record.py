@@ -185,7 +185,8 @@ def merge(job: str, records: Iterable[Record]) -> JobState:
     several it does, as long as each node, each artifact's name, and everything about the job itself is told
     by one of them, but for:
 
-    - the order of nodes, artifacts and log lines: each reporter's own stays, log lines go by their time;
+    - the order of nodes, artifacts and log lines: nodes go by when they began, each reporter's own artifacts stay
+      as they are, log lines go by their time;
     - `startedAt` (and `queuedAt`): the earliest told by an owner; by anybody, when no owner has told one;
     - an end that one reporter's record counts and another's events around it: what another's record counts
       is taken in, also when it came after the end, and what it does not count yet is late, also when it came
@@ -254,6 +255,9 @@ def _nodes(records: list[Record]) -> list[dict[str, Any]]:
             known = latest.get(node.nodeId)
             if known is None or node.at > known.at:
                 latest[node.nodeId] = node
+    if len(records) > 1:
+        # In the order in which they began: each reporter knows its own only.
+        latest = dict(sorted(latest.items(), key=lambda item: item[1].startedAt or item[1].at))
     return [_node(node) for node in list(latest.values())[-MAX_NODES:]]
 
 

@@ -211,6 +211,17 @@ def test_of_several_owners_the_furthest_counts_and_the_others_fill_in() -> None:
     assert snapshot["startedAt"] == "2026-01-01T00:00:00.000Z"
 
 
+def test_nodes_of_several_stand_in_the_order_in_which_they_began() -> None:
+    """As the steps of a script, each a process of its own."""
+    steps = [JobState("1") for _ in range(3)]
+    for number, state in enumerate(steps):
+        state.apply(event(nodeId=f"step-{number}", status="running"), at(2 * number))
+        state.apply(event(nodeId=f"step-{number}", status="completed"), at(2 * number + 1))
+    records = [record_of(f"r{number}", state, 2, seq=2 * number + 2) for number, state in enumerate(steps)]
+    nodes = merge("1", reversed(records)).snapshot()["nodes"]
+    assert [node["nodeId"] for node in nodes] == ["step-0", "step-1", "step-2"]
+
+
 def test_a_child_makes_a_job_running_and_what_it_tells_gives_way_to_the_owner() -> None:
     child = record_of(
         "c", reduced([event(fraction=0.9, nodeId=1, status="running"), event(message="c")]), 2, owner=False

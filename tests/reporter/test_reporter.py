@@ -162,13 +162,27 @@ def test_the_newest_value_gets_out_without_another_call(
 ) -> None:
     job = reporter(shared_nats, tenant)
     node = job.node(1, "Load")
-    subscriber.until(nodeId=1, rowCount=0)
+    subscriber.until(nodeId=1, status="running")
     node.advance(41)
     node.advance()
     subscriber.until(nodeId=1, rowCount=42)
     node.report(message="half way", fraction=0.5, total=84)
     assert subscriber.until(nodeId=1, fraction=0.5, message="half way")["total"] == 84
     job.close()
+
+
+def test_a_node_that_counts_nothing_tells_no_count() -> None:
+    job = Reporter.recording()
+    with job.node(1, "Check"):
+        pass
+    with job.node(2, "Load", unit="rows"):
+        pass
+    back = job.node(3, "Undo")
+    back.report(rows=1)
+    back.report(rows=0)
+    back.complete()
+    counts = {node["nodeId"]: node.get("rowCount") for node in job.state.snapshot()["nodes"]}
+    assert counts == {1: None, 2: 0, 3: 0}
 
 
 def test_a_tight_loop_is_sampled_not_sent(shared_nats: NatsServer, tenant: str, subscriber: Subscriber) -> None:
