@@ -291,6 +291,19 @@ def _job_of(canvas: Signature) -> str:
 
 
 @needs_redis
+def test_a_groups_job_goes_on_until_its_last_member_is_done(stage: Stage) -> None:
+    name = uuid.uuid4().hex
+    job = _job_of(group(nothing.s(), waits.s(name)))
+    stage.began(name)
+    eventually(lambda: ("nothing", "completed") in stage.told(job).nodes)
+    # What begins now ends later than the group would if it did not wait.
+    stage.ended(_job_of(nothing.s() | nothing.si()))
+    assert not stage.told(job).state.ended
+    stage.let(name)
+    assert stage.ended(job).nodes == [("nothing", "completed"), ("waits", "completed")]
+
+
+@needs_redis
 def test_a_chains_plan_has_its_edges_and_its_last_result(stage: Stage) -> None:
     snapshot = stage.ended(_job_of(add.s(1) | add.s(2))).state.snapshot()
     first, second = (node["nodeId"] for node in snapshot["plan"]["nodes"])
