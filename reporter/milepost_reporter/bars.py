@@ -76,6 +76,7 @@ class _BarNode(Node):
 
     def __init__(self, reporter: Reporter, node_id: int | str, reading: Reading, *, once: bool) -> None:
         super().__init__(reporter, node_id, None, None, None)
+        self._counts = True
         # Whether its end is an event of its own; else it is sampled, and the node may go on.
         self._once = once
         self._told: tuple[Any, ...] = ()

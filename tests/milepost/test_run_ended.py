@@ -50,7 +50,8 @@ def test_what_listens_is_not_killed(job: RunJob) -> None:
         assert process.wait(30) == 0
     snapshot = job.ended()
     assert snapshot["status"] == "cancelled"
-    assert lines(snapshot)[-1] == "bye"
+    # beside it stands what the shell says of its `sleep`, which was told too
+    assert "bye" in lines(snapshot)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, "cancelled"), (signal.SIGHUP, "cancelled")])
