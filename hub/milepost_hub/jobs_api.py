@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
@@ -191,11 +192,20 @@ def _add_reading(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # no
         return _events(messages, events[-1].cursor if events else after, more=more)
 
 
+async def _afterwards() -> AsyncIterator[contextlib.ExitStack]:
+    """What is to be done when a request is over, however that came."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+Afterwards = Annotated[contextlib.ExitStack, Depends(_afterwards)]
+
+
 def _add_streams(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # noqa: ANN401
     @router.get("/*/stream", status_code=200, response_class=StreamResponse, responses=_STREAMED)
-    async def stream_jobs(request: Request, grant: Grant = may_watch) -> Response:
+    async def stream_jobs(request: Request, afterwards: Afterwards, grant: Grant = may_watch) -> Response:
         """Summaries of all jobs that the token allows, newest first, then of each that changes; it never ends."""
-        return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None))
+        return _begin(hub, request, grant, Wish(ALL_JOBS, None, False, None), afterwards)
 
     @router.get(
         "/{job}/stream",
@@ -209,6 +219,8 @@ def _add_streams(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # no
     async def stream(
         request: Request,
         job: str,
+        afterwards: Afterwards,
+        *,
         after: Annotated[str | None, Query(max_length=128, description="a cursor, or `start`")] = None,
         last_event_id: Annotated[str | None, Header(max_length=128, description="goes before `after`")] = None,
         grant: Grant = may_watch,
@@ -223,7 +235,7 @@ def _add_streams(router: APIRouter, hub: BareHub, may_watch: Any) -> None:  # no
         if over:
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=NO_STORE)
         wish = Wish(job, after, False, None, doubtful=over is None)
-        return _begin(hub, request, grant, wish)
+        return _begin(hub, request, grant, wish, afterwards)
 
 
 def _add_cancelling(router: APIRouter, hub: BareHub, may_cancel: Any) -> None:  # noqa: ANN401
@@ -244,7 +256,7 @@ def _add_cancelling(router: APIRouter, hub: BareHub, may_cancel: Any) -> None:  
         return _cancelling(job)
 
 
-def _begin(hub: BareHub, request: Request, grant: Grant, wish: Wish) -> Response:
+def _begin(hub: BareHub, request: Request, grant: Grant, wish: Wish, afterwards: contextlib.ExitStack) -> Response:
     if hub.leaving:
         raise come_back("the server is going down")
     stream = Stream(hub, grant, _carrier(request))
@@ -254,6 +266,8 @@ def _begin(hub: BareHub, request: Request, grant: Grant, wish: Wish) -> Response
         hub.left(stream)
     if why is not None:
         raise come_back(why)
+    # An app's dependency that fails as it is left keeps the response from ever being carried.
+    afterwards.callback(stream.over)
     hub.subscribe(stream, wish)
     return StreamResponse(stream)
 

@@ -368,6 +368,29 @@ async def test_a_dependency_of_the_function_is_left_before_a_stream_goes_on_for_
             assert left == ["session"]
 
 
+async def test_a_dependency_that_fails_as_it_is_left_leaves_no_stream_behind(nats: NatsServer) -> None:
+    left = 0
+
+    async def session() -> AsyncIterator[None]:
+        nonlocal left
+        yield
+        left += 1
+        raise HTTPException(500, "nothing was committed")
+
+    dependency = Depends(session, scope="function")
+
+    async def grant(_: None = dependency) -> Grant:
+        return Grant("leaving")
+
+    milepost = Seen(grant, nats_url=nats.url, jobs=False, watchdog=False)
+    async with served(an_app(milepost)) as port, httpx.AsyncClient(trust_env=False) as client:
+        for path in ("1/stream", "*/stream"):
+            answer = await client.get(f"http://127.0.0.1:{port}/api/jobs/{path}")
+            assert answer.status_code == 500
+        assert left == 2
+        await eventually_async(lambda: milepost.empty)
+
+
 async def test_leaving_ends_streams_and_lets_in_nobody(nats: NatsServer) -> None:
     """For servers that are stopped without a signal."""
     milepost = Seen(lambda: Grant("left"), nats_url=nats.url, hub=HubSettings(drain_seconds=0), jobs=False)
