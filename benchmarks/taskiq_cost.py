@@ -1,4 +1,4 @@
-"""What a task costs with and without the middleware: `python -m tests.reporter.taskiq_cost`.
+"""What a task costs with and without the middleware: `python -m benchmarks.taskiq_cost`.
 
 The same no-op tasks wait in a JetStream queue; one worker process takes them all, once with the middleware and once
 without. What it says of itself is wall time and processor time, all threads together, from its first task to its last.
@@ -99,7 +99,7 @@ async def main(tasks: int, rounds: int) -> None:
     for told, rows in found.items():
         wall, cpu = (statistics.median(row[index] for row in rows) for index in (0, 1))
         words = "with" if told else "without"
-        print(f"{words:8} {1 / wall:7,.0f} tasks/s {cpu * 1e6:7,.0f} µs of processor a task")  # noqa: T201
+        print(f"{words:8} {1 / wall:7,.0f} tasks/s {cpu * 1e6:7,.0f} µs of processor a task")
 
 
 if __name__ == "__main__":
