@@ -1,9 +1,10 @@
 """The process's own reporter: begun when it is first asked for, ended as the process ends.
 
 So that a program in which nothing says where its job begins and ends has one all the same: bars and log handlers ask
-for it. How the process ends is told by the exception nobody caught, and by what the main thread's last `sys.exit` was
-called with, unless more was reported after it. A program that raises SystemExit itself, past `sys.exit`, is told as
-completed. One that is killed says nothing: its lease passes.
+for it. How the process ends is told by the exception nobody caught, which the interpreter keeps as `sys.last_value`,
+and by what the main thread's last `sys.exit` was called with, unless that was caught and more was reported after it. A
+program that raises SystemExit itself, past `sys.exit`, is told as completed. One that is killed says nothing: its lease
+passes.
 
 A reporter of the same run that begins later, in a `with` of the program's, tells the end in its place: something may
 have been logged before. Processes of multiprocessing report to their parent's job, and leave its start and end to it.
@@ -17,7 +18,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from milepost_reporter.names import new_job_id
@@ -39,7 +39,9 @@ class _Own:
         self._reporter: Reporter | None = None
         self._beginning = False
         self._pid = 0
-        self._left_by: BaseException | None = None
+        # What the main thread's last sys.exit has raised, and what nobody had caught before that mattered.
+        self._exit: BaseException | None = None
+        self._uncaught_before: object = None
         self._gave_way = False
 
     def give_way(self, reporter: Reporter) -> None:
@@ -50,8 +52,8 @@ class _Own:
 
     def reporter(self) -> Reporter:
         with self._lock:
-            # Whoever called sys.exit was not let out.
-            self._left_by = None
+            if self._exit is not None and _is_going_on(self._exit):
+                self._exit = None
             if self._reporter is None:
                 if self._beginning:
                     return _nobody()
@@ -81,26 +83,24 @@ class _Own:
 
     def _watch_the_end(self) -> None:
         self._pid = os.getpid()
-        hook, leave = sys.excepthook, sys.exit
-
-        def unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:  # noqa: ANN401
-            self._left_by = error
-            return hook(kind, error, trace)
+        self._uncaught_before = _uncaught()
+        leave = sys.exit
 
         def exit_(status: Any = None, /) -> NoReturn:  # noqa: ANN401 - as sys.exit
             try:
                 leave(status)
             except SystemExit as error:
                 if threading.current_thread() is threading.main_thread():
-                    self._left_by = error
+                    self._exit = error
                 raise
 
-        sys.excepthook, sys.exit = unhandled, exit_
+        sys.exit = exit_
         atexit.register(self._end)
 
     def _end(self) -> None:
         if self._reporter is not None and self._pid == os.getpid() and not self._gave_way:
-            self._reporter.end(self._left_by)
+            uncaught = _uncaught()
+            self._reporter.end(self._exit if uncaught is self._uncaught_before else uncaught)
 
 
 _own: Final = _Own()
@@ -116,6 +116,22 @@ def reporter() -> Reporter:
 def give_way(reporter: Reporter) -> None:
     """Tell of one that begins in this process."""
     _own.give_way(reporter)
+
+
+def _uncaught() -> BaseException | None:
+    """What the program was left by, once it was; not what somebody at a prompt has seen and gone on after."""
+    return None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+
+
+def _is_going_on(exit_: BaseException) -> bool:
+    """Whether the program was not left by that: its main thread does something, and not on the way out."""
+    main = threading.main_thread()
+    if main is not threading.current_thread() or not main.is_alive():
+        return False
+    handled = sys.exception()
+    while handled is not None and handled is not exit_:
+        handled = handled.__context__
+    return handled is None
 
 
 def _run_of(reporter: Reporter) -> tuple[str, str, int]:

@@ -46,6 +46,19 @@ def told(server: NatsServer, code: str, exit_code: int, **more: str) -> list[dic
             "completed",
             0,
         ),
+        (f"import sys\ntry: sys.exit(3)\nfinally:\n {ASKS}", "failed", 3),
+        (
+            "import atexit, sys\nfrom milepost_reporter.current import current\natexit.register(current)\nsys.exit(3)",
+            "failed",
+            3,
+        ),
+        (
+            "import sys, threading\nfrom milepost_reporter.current import current\n"
+            "try: sys.exit(3)\nfinally: t = threading.Thread(target=current); t.start(); t.join()",
+            "failed",
+            3,
+        ),
+        (f"import sys\nsys.excepthook = lambda *_: exec({ASKS!r})\nraise OSError('no disk')", "failed", 1),
         (f"import os\nif not os.fork(): raise SystemExit\nos.wait()\n{ASKS}", "completed", 0),
     ],
 )
