@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -136,8 +137,9 @@ def run(
 
     from milepost.command import Signals
 
+    _stand_in_for_closed_outputs()
     logging.getLogger("milepost_reporter").addHandler(_FirstWarning())
-    what = name or Path(command[0]).name or "command"
+    what = name or Path(_program(command[0])).name or "command"
     given = {"tenant": tenant, "job": job, "run": None if number is None else str(number), "name": what}
     asked = _Asked(given, nats, os.environ)
     settings = asked.settings(new_job_id(what))
@@ -315,8 +317,8 @@ class _Run:
             self._passing.begin()
 
     def _not_started(self, error: OSError) -> _Outcome:
-        reason = f"{shlex.quote(self._arguments[0])}: {error.strerror}"
-        _say(reason)
+        _say(f"{shlex.quote(self._arguments[0])}: {error.strerror}")
+        reason = f"{shlex.quote(_program(self._arguments[0]))}: {error.strerror}"
         found = not isinstance(error, FileNotFoundError)
         return _Outcome("failed", reason, _NOT_EXECUTABLE if found else _NOT_FOUND)
 
@@ -392,8 +394,26 @@ class _FirstWarning(logging.Handler):
             _say(record.getMessage())
 
 
+def _program(word: str) -> str:
+    """What is told of a command's first word: when a whole command line was given as one, what stands behind is not."""
+    return word if shutil.which(word) else next(iter(word.split()), "")
+
+
+def _stand_in_for_closed_outputs() -> None:
+    """Descriptors that were closed for us would be given to what we open, and the command would write to that.
+
+    What stands in for them is not inherited: for the command, standard input is as closed as it was.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # the lowest that is free
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
+    # AttributeError: Python has none when it was closed.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"milepost: {line}\n")
         sys.stderr.flush()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 
@@ -11,7 +13,7 @@ import pytest
 
 from milepost.nats_server import NatsServer
 from tests.milepost.conftest import Service
-from tests.milepost.console import milepost
+from tests.milepost.console import environment, milepost, script
 from tests.milepost.run_job import RunJob, lines, mark, nodes, python, sleepers
 
 
@@ -28,6 +30,8 @@ def job(service: Service, shared_nats: NatsServer) -> RunJob:
         (["sh", "-c", "kill -SEGV $$"], 139, "failed", "killed by SIGSEGV"),
         (["no-such-command"], 127, "failed", "no-such-command: No such file or directory"),
         ([__file__], 126, "failed", f"{__file__}: Permission denied"),
+        (["no-such-command --password secret"], 127, "failed", "no-such-command: No such file or directory"),
+        ([""], 126, "failed", "'': Permission denied"),
     ],
 )
 def test_the_command_s_end_is_the_job_s(
@@ -200,6 +204,25 @@ def test_nats_that_hangs_holds_up_nothing_but_the_last_words() -> None:
         ended = milepost("run", "--quiet", "--", "sh", "-c", "seq 3; exit 6", env=env)
         server.resume()
     assert (ended.returncode, ended.stdout) == (6, "1\n2\n3\n")
+
+
+def test_a_whole_command_line_given_as_one_word_is_not_told_as_the_job_s_name() -> None:
+    ended = milepost("run", "--", "/opt/no-such-command --password=a/secret", env=WITHOUT)
+    assert re.match(r"milepost: job no-such-command-[0-9a-f]{8}\n", ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("closed", "out", "err"),
+    [("<&-", "out\n", "err\n"), (">&-", "", "err\n"), ("2>&-", "out\n", ""), ("<&- >&- 2>&-", "", "")],
+)
+def test_a_descriptor_that_was_closed_is_nobody_else_s(job: RunJob, closed: str, out: str, err: str) -> None:
+    words = ["sh", "-c", "echo out; echo err >&2; exit 6"]
+    given = shlex.join([script(), "run", "--quiet", "--", *words])
+    env = environment(job.env)
+    ended = subprocess.run(["/bin/sh", "-c", f"{given} {closed}"], env=env, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (6, out, err)
+    snapshot = job.ended()
+    assert (snapshot["status"], sorted(lines(snapshot))) == ("failed", ["err", "out"])
 
 
 def test_what_stands_behind_the_command_is_the_command_s() -> None:
