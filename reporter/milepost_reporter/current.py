@@ -1,8 +1,8 @@
 """Which reporter the code that asks belongs to: for bars, log handlers, and whatever else is not handed one.
 
-That of the innermost `with` block around it; in a thread of which no block is known, the one reporter that is in use
-in this process; when several are, none, because a guess could tell one job's progress as another's. When none is in
-use it is the process's own, of its environment.
+That of the innermost `with` block around it; none where that has ended, as for a task that outlives its job; in a
+thread of which no block is known, the one reporter that is in use in this process; when several are, none, because a
+guess could tell one job's progress as another's. When none is in use it is the process's own, of its environment.
 """
 
 from __future__ import annotations
@@ -52,16 +52,17 @@ def using(reporter: Reporter) -> Iterator[None]:
 
 def current() -> Reporter:
     """The reporter of the code that calls; a disabled one when that cannot be told. Never raises."""
-    around = [one for one in _here.get() if not _over(one)]
-    if around:
-        return around[-1]
+    around = _here.get()
+    for one in reversed(around):
+        if not _over(one):
+            return one
     known = [one for one in _in_use if not _over(one)]
-    if len(known) == 1:
+    if len(known) == 1 and not around:
         return known[0]
     from milepost_reporter import own
     from milepost_reporter.reporter import Reporter
 
-    return Reporter.disabled() if known else own.reporter()
+    return Reporter.disabled() if known or around else own.reporter()
 
 
 def _over(reporter: Reporter) -> bool:

@@ -62,6 +62,20 @@ async def test_each_task_has_its_own() -> None:
     assert all(await asyncio.gather(task("1"), task("2")))
 
 
+async def test_a_task_that_outlives_its_job_tells_nothing_as_anothers() -> None:
+    others = asyncio.Event()
+
+    async def outliving() -> Reporter:
+        await others.wait()
+        return current.current()
+
+    async with reporter("1"):
+        task = asyncio.create_task(outliving())
+    async with reporter("2"):
+        others.set()
+        assert not (await task).enabled
+
+
 def test_a_block_left_in_another_context_is_left() -> None:
     """As asynchronous fixtures and generators do."""
     stack = contextlib.ExitStack()
