@@ -7,11 +7,12 @@ guess could tell one job's progress as another's. When none is in use it is the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
+
+from milepost_reporter import own
 
 if TYPE_CHECKING:
     from milepost_reporter.reporter import Reporter
@@ -26,8 +27,7 @@ def enter(reporter: Reporter) -> None:
     """From now on it is the one of the code in this context."""
     _here.set((*_here.get(), reporter))
     _in_use.append(reporter)
-    if (own := sys.modules.get("milepost_reporter.own")) is not None:
-        own.give_way(reporter)
+    own.give_way(reporter)
 
 
 def leave(reporter: Reporter) -> None:
@@ -59,7 +59,6 @@ def current() -> Reporter:
     known = [one for one in _in_use if not _over(one)]
     if len(known) == 1 and not around:
         return known[0]
-    from milepost_reporter import own
     from milepost_reporter.reporter import Reporter
 
     return Reporter.disabled() if known or around else own.reporter()

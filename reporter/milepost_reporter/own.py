@@ -6,8 +6,10 @@ and by what the main thread's last `sys.exit` was called with, unless that was c
 program that raises SystemExit itself, past `sys.exit`, is told as completed. One that is killed says nothing: its lease
 passes.
 
-A reporter of the same run that begins later, in a `with` of the program's, tells the end in its place: something may
-have been logged before. Processes of multiprocessing report to their parent's job, and leave its start and end to it.
+A run has one start and one end. A reporter of the same run in a `with` of the program's tells them in its place,
+whether that begins later or has ended: something may be logged before and behind it. Processes of multiprocessing
+report to their parent's job, and leave its start and end to it; so do programs that the process starts, when they are
+given its job.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
 
 _PARENTS_JOB: Final = "MILEPOST_PARENTS_JOB"
-"""Where workers started afresh find the job's made-up id."""
+"""Where processes started afresh find the job's id, which may be made up."""
+
+_PARENTS_PID: Final = "MILEPOST_PARENTS_PID"
+"""Whose job that is: a program that replaces itself by another is nobody's child."""
 
 
 class _Own:
@@ -43,10 +48,13 @@ class _Own:
         self._exit: BaseException | None = None
         self._uncaught_before: object = None
         self._gave_way = False
+        # What the last block of the program's was about.
+        self._blocks_run: tuple[str, str, int] | None = None
 
     def give_way(self, reporter: Reporter) -> None:
         """`reporter` begins: when that is the same run of the same job, its end is that one's to tell."""
         mine = self._reporter
+        self._blocks_run = _run_of(reporter)
         if mine is not None and _run_of(mine) == _run_of(reporter):
             self._gave_way = True
 
@@ -72,13 +80,15 @@ class _Own:
     def _begun(self) -> Reporter:
         from milepost_reporter.reporter import Reporter
 
-        if _is_worker():
+        if _is_worker() or _has_the_parents_job(os.environ):
             return Reporter.from_env(_of_the_parent(os.environ))
         reporter = Reporter.from_env(_with_job(os.environ))
+        if _run_of(reporter) == self._blocks_run:
+            return Reporter.from_env(_told_by_another(os.environ))
         reporter.begin()
         if reporter.enabled and not self._pid:
             self._watch_the_end()
-            os.environ[_PARENTS_JOB] = reporter.job
+            os.environ |= {_PARENTS_JOB: reporter.job, _PARENTS_PID: str(self._pid)}
         return reporter
 
     def _watch_the_end(self) -> None:
@@ -150,11 +160,21 @@ def _is_worker() -> bool:
     return multiprocessing is not None and multiprocessing.parent_process() is not None
 
 
+def _has_the_parents_job(environ: Mapping[str, str]) -> bool:
+    """Whether a program with bars of its own has started this one, and named its own job."""
+    job = environ.get("MILEPOST_JOB")
+    return bool(job) and job == environ.get(_PARENTS_JOB) and environ.get(_PARENTS_PID) != str(os.getpid())
+
+
+def _told_by_another(environ: Mapping[str, str]) -> dict[str, str]:
+    return {**environ, "MILEPOST_OWNER": "no"}
+
+
 def _of_the_parent(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker: the parent's job, whose start and end are the parent's to tell."""
     given = {name: value for name, value in environ.items() if value}
     job = {"MILEPOST_JOB": given[_PARENTS_JOB]} if _PARENTS_JOB in given else {}
-    return {**job, **given, "MILEPOST_OWNER": "no"}
+    return _told_by_another({**job, **given})
 
 
 def _with_job(environ: Mapping[str, str]) -> dict[str, str]:

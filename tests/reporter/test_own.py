@@ -100,3 +100,21 @@ def test_a_block_that_begins_the_same_job_later_tells_its_end(shared_nats: NatsS
     events = told(shared_nats, ASKS + block + ASKS, 0, MILEPOST_JOB="8")
     # Each over a connection of its own: in no order.
     assert sorted(event["status"] for event in events) == ["failed", "running", "running"]
+
+
+def test_what_is_logged_behind_a_block_begins_its_run_not_again(shared_nats: NatsServer) -> None:
+    block = "from milepost_reporter import Reporter\nwith Reporter.from_env(): pass\n"
+    events = told(shared_nats, block + ASKS, 0, MILEPOST_JOB="9")
+    assert [event["status"] for event in events] == ["running", "completed"]
+
+
+def test_a_program_that_it_starts_for_the_same_job_leaves_the_end_to_it(shared_nats: NatsServer) -> None:
+    starts = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {ASKS!r}], check=True)\n"
+    events = told(shared_nats, ASKS + starts, 0, MILEPOST_JOB="10")
+    assert [event["status"] for event in events] == ["running", "completed"]
+
+
+def test_a_program_that_replaces_itself_goes_on_with_its_job(shared_nats: NatsServer) -> None:
+    again = f"import os, sys\nos.execv(sys.executable, [sys.executable, '-c', {ASKS!r}])\n"
+    events = told(shared_nats, ASKS + again, 0, MILEPOST_JOB="11")
+    assert events[-1]["status"] == "completed"
