@@ -28,7 +28,7 @@ SENT_ON: Final = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 """What a terminal sends to all, and who has none, to one."""
 
 _OURS: Final = frozenset(
-    {*SENT_ON, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCHLD},
+    {*SENT_ON, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT, signal.SIGCHLD},
 )
 _FULL: Final = 65_536
 

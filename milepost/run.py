@@ -328,7 +328,8 @@ class _Run:
             came = signals.wait(_LOOK if self._killed_at is None else _LOOK_FOR_LEFT)
             command.reap()
             self._harmless(self._said.look)
-            if signal.SIGWINCH in came and self._passing is not None and self._passing.resize():
+            # At every look: who is stopped, or in the background, is not told that the terminal's size has changed.
+            if self._passing is not None and self._passing.resize():
                 command.resized()
             self._hear(command, came)
             if self._killed_at is None:
@@ -355,7 +356,7 @@ class _Run:
             self._cancellation.request("SIGTERM")
             self._killed_at = time.monotonic() + self._grace
             command.ask_to_end()
-        for number in came - {signal.SIGTERM, signal.SIGCHLD, signal.SIGWINCH}:
+        for number in came - {signal.SIGTERM, signal.SIGCHLD, signal.SIGCONT, signal.SIGWINCH}:
             self._interrupted = self._interrupted or number in _INTERRUPTS
             command.pass_on(number)
 

@@ -177,6 +177,24 @@ def test_a_window_that_gets_another_size(window: Open) -> None:
     assert b"columns=99, lines=44" in opened.screen
 
 
+def test_a_window_that_gets_another_size_while_the_command_is_stopped(window: Open, tmp_path: Path) -> None:
+    program = tmp_path / "shows.py"
+    program.write_text(
+        "import os, time\nwhile True: print('wide', os.get_terminal_size(1).columns, flush=True); time.sleep(0.1)\n"
+    )
+    shell = window("bash", "--norc", "--noprofile", "-i")
+    shell.type(f"milepost run -- {sys.executable} {program}\n".encode())
+    shell.until(rb"wide 70\r\n")
+    shell.type(b"\x1a")
+    shell.until(rb"Stopped")
+    fcntl.ioctl(shell.master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 50, 0, 0))
+    shell.type(b"fg\n")
+    shell.until(rb"wide 50\r\n")
+    shell.type(b"\x03")
+    shell.type(b"exit\n")
+    assert shell.end() == 128 + signal.SIGINT
+
+
 def test_only_what_is_a_terminal_is_one(window: Open, tmp_path: Path) -> None:
     out = tmp_path / "out"
     program = "import sys; print(sys.stdout.isatty(), sys.stderr.isatty())"
