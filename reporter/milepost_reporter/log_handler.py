@@ -37,9 +37,16 @@ class LogHandler(logging.Handler):
         self._reporter: Final = reporter
         self._allowance: Final = _Allowance(rate)
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Tell one record, if it is one to be told.
+
+        Ours never wait for the lock: we may warn while we hold one that whoever is in here waits for.
+        """
+        return not _is_about_us(record) and bool(super().handle(record))
+
     def emit(self, record: logging.LogRecord) -> None:
         """Tell one record; `handle` has the lock."""
-        if _is_about_us(record) or getattr(_ASLEEP, "here", False):
+        if getattr(_ASLEEP, "here", False):
             return
         _ASLEEP.here = True
         try:

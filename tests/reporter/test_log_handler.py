@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import logging.config
@@ -11,6 +12,7 @@ import multiprocessing
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,16 @@ def test_it_may_be_given_its_reporter(logger: logging.Logger) -> None:
         logger.info("given")
     assert lines(job) == [("info", "given")]
     assert lines(other) == []
+
+
+def test_what_we_warn_of_does_not_wait_for_who_is_in_the_handler() -> None:
+    """That one may be waiting for us."""
+    handler = LogHandler()
+    warning = threading.Thread(target=handler.handle, args=(record("away", "milepost_reporter"),), daemon=True)
+    with handler.lock or contextlib.nullcontext():
+        warning.start()
+        warning.join(10)
+        assert not warning.is_alive()
 
 
 def test_a_forked_child_tells_the_same_job(shared_nats: NatsServer, logger: logging.Logger) -> None:
