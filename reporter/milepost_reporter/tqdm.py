@@ -38,6 +38,8 @@ _DEFAULT_NAME: Final = "progress"
 # What a bar carries of ours.
 _BAR: Final = "_milepost_bar"
 _WAY: Final = "_milepost_way"
+_SHOWN: Final = "_milepost_shown"
+"""There once tqdm's own `display` was called: a class with one of its own may show its bars somewhere else."""
 
 # How it is printed: as tqdm does, as lines, or not at all.
 _DRAWN: Final = "drawn"
@@ -126,6 +128,7 @@ def _refresh(original: Callable[..., Any]) -> Callable[..., Any]:
 def _display(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def display(bar: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        bar.__dict__[_SHOWN] = True
         return original(bar, *args, **kwargs) if _way(bar) is _DRAWN else True
 
     return display
@@ -143,7 +146,7 @@ def _close(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def close(bar: Any) -> Any:  # noqa: ANN401
         _harmless(_end, bar)
-        if bar.__dict__.get(_WAY, _DRAWN) is _DRAWN:
+        if _SHOWN not in bar.__dict__ or _way(bar) is _DRAWN:
             return original(bar)
         # Its line break and carriage return are not for lines.
         written_to, bar.fp = bar.fp, _Nowhere()
@@ -198,6 +201,8 @@ def _reporter() -> Reporter:
 def _enable(bar: Any, given: dict[str, Any]) -> None:  # noqa: ANN401
     """One that would disable itself off a terminal goes on without being seen, when it has somebody to report to."""
     if "disable" not in given or given["disable"] is not None:
+        return
+    if type(bar).display not in (std.tqdm.display, tqdm.display):
         return
     output = given.get("file") or sys.stderr
     if hasattr(output, "isatty") and not output.isatty() and _reporter().enabled:
@@ -341,7 +346,7 @@ def _is_screen(output: Any) -> bool:  # noqa: ANN401
 
 def _read_elsewhere(bar: Any) -> bool:  # noqa: ANN401
     """Whether whoever speaks for the job recognises it in what the program prints."""
-    return os.environ.get("MILEPOST_OWNER") == "no" and _way(bar) is _DRAWN and not bar.gui
+    return os.environ.get("MILEPOST_OWNER") == "no" and _SHOWN in bar.__dict__ and _way(bar) is _DRAWN
 
 
 def _write_line(bar: Any, opened: Bar, reading: Reading) -> None:  # noqa: ANN401
@@ -350,9 +355,10 @@ def _write_line(bar: Any, opened: Bar, reading: Reading) -> None:  # noqa: ANN40
 
 
 def _write(bar: Any, line: str | None) -> None:  # noqa: ANN401
-    if line is not None:
+    if line is not None and _SHOWN in bar.__dict__:
         bar.fp.write(line + "\n")
-        bar.fp.flush()
+        # As tqdm does, which takes whatever can be written to.
+        getattr(bar.fp, "flush", lambda: None)()
 
 
 # To import in place of tqdm's own

@@ -19,6 +19,8 @@ import tqdm as plain
 from milepost_hub.token import issue
 from milepost_reporter import Reporter
 from milepost_reporter.bar_line import Reading, last_line, line
+from milepost_reporter.current import current
+from milepost_reporter.recording import RecordingReporter
 from milepost_reporter.tqdm import adopt_tqdm
 from milepost_reporter.tqdm import tqdm as reporting
 
@@ -101,6 +103,41 @@ def test_what_is_written_past_the_bar_stands_between_its_lines(bar: Tqdm) -> Non
         "another",
         "Load: 0/1 it",
     ]
+
+
+class Sink:
+    """All that tqdm needs to write to."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+
+def test_what_cannot_be_flushed_has_lines_too(bar: Tqdm) -> None:
+    output = Sink()
+    list(bar(range(3), desc="Load", file=output))
+    assert len(output.text.splitlines()) == 2
+    assert current().stats.refused == 0
+
+
+def test_a_class_that_shows_itself_elsewhere_does_so_alone(bar: Tqdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILEPOST_OWNER", "no")
+    shown, output = [], io.StringIO()
+
+    class Elsewhere(bar):  # type: ignore[valid-type, misc] # any of them
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            shown.append(self.n)
+
+    list(Elsewhere(range(3), mininterval=0, miniters=1, file=output))
+    assert shown == [0, 1, 2, 3, 3]
+    assert output.getvalue() == "\n"
+    list(Elsewhere(range(3), disable=None, file=output))
+    assert len(shown) == 5
+    job = current()
+    assert isinstance(job, RecordingReporter)
+    assert job.state.snapshot()["nodes"][0]["rowCount"] == 3
 
 
 SHOWS = "from milepost_reporter.tqdm import tqdm\nfor _ in tqdm(range(3), 'Load'): pass"
