@@ -135,13 +135,11 @@ class Milepost:
         """Begin; again while it runs changes nothing. Does not wait for NATS."""
         self._inside += 1
         if self._inside == 1:
-            async with contextlib.AsyncExitStack() as stack:
-                await stack.enter_async_context(self._hub)
-                await stack.enter_async_context(
-                    backed(self._hub, self._nats_url, self._bridge, self._runner, watchdog=self._watchdog)
-                )
-                stack.enter_context(heard(self.leave))
-                self._running = stack.pop_all()
+            try:
+                await self._begin()
+            except BaseException:
+                self._inside = 0
+                raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -173,6 +171,15 @@ class Milepost:
     def revoke(self, tenant: str, subject: str | None = None) -> int:
         """End the streams of a tenant, or of one `subject` of it; return how many. Who comes back is asked again."""
         return self._hub.revoke(tenant, subject)
+
+    async def _begin(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._hub)
+            await stack.enter_async_context(
+                backed(self._hub, self._nats_url, self._bridge, self._runner, watchdog=self._watchdog)
+            )
+            stack.enter_context(heard(self.leave))
+            self._running = stack.pop_all()
 
     def _make_router(self, grant: Callable[..., Any], *, client: bool) -> APIRouter:
         router = APIRouter(lifespan=self.lifespan, responses=_RESPONSES)
@@ -211,4 +218,6 @@ def _unix(moment: datetime | float | None) -> float:
         if moment.tzinfo is None:
             raise ValueError("expires_at is an aware datetime: it says its time zone")
         return moment.timestamp()
-    return float(moment)
+    if math.isnan(moment := float(moment)):
+        raise ValueError("expires_at is no moment: no clock ever comes to NaN")
+    return moment

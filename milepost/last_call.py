@@ -28,7 +28,7 @@ def heard(callback: Callable[[], object]) -> Iterator[None]:
         for number in _SIGNALS:
             before = signal.getsignal(number)
             if callable(before):
-                ours = _both(lambda: loop.call_soon_threadsafe(callback), before)
+                ours = _both(lambda: _soon(loop, callback), before)
                 signal.signal(number, ours)
                 changed.append((number, ours, before))
     try:
@@ -37,6 +37,12 @@ def heard(callback: Callable[[], object]) -> Iterator[None]:
         for number, ours, before in changed:
             if signal.getsignal(number) is ours:
                 signal.signal(number, before)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    # Closed: whoever came after us has put us back, after we have gone.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback)
 
 
 def _both(first: Callable[[], object], then: Handler) -> Handler:

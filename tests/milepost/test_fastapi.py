@@ -229,6 +229,7 @@ def test_a_grant_says_what_it_can_not_be() -> None:
         {"tenant": "a", "jobs": ["a.b"]},
         {"tenant": "a", "jobs": "abc"},
         {"tenant": "a", "expires_at": datetime(2030, 1, 1)},
+        {"tenant": "a", "expires_at": math.nan},
     ):
         with pytest.raises(ValueError, match=r"tenant|scope|job|expires_at"):
             Grant(**wrong)
@@ -415,6 +416,17 @@ async def test_it_runs_once_however_often_it_is_begun_and_again_after_its_end(na
             async with served(an_app(milepost)) as port, httpx.AsyncClient(trust_env=False) as client:
                 assert (await client.get(f"http://127.0.0.1:{port}/api/jobs")).is_success
             assert milepost.up
+
+
+async def test_a_beginning_that_fails_is_none(nats: NatsServer) -> None:
+    """What was wrong may be mended, and the app be begun again."""
+    milepost = Seen(lambda: Grant("failing"), nats_url=nats.url, jobs=False, watchdog=False)
+    given, milepost._nats_url = milepost._nats_url, "no://server"
+    with pytest.raises(ValueError, match="a NATS URL"):
+        await milepost.__aenter__()
+    milepost._nats_url = given
+    async with milepost:
+        await eventually_async(lambda: milepost.up)
 
 
 async def test_an_app_within_another_says_that_nobody_has_begun_it() -> None:

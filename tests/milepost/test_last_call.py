@@ -51,6 +51,23 @@ async def test_a_handler_that_came_later_is_left_in_place(told: list[int]) -> No
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN is not later
 
 
+def test_a_signal_after_the_loop_s_end_is_heard_by_whoever_was_there_before(told: list[int]) -> None:
+    """Two that end in the order in which they began put back what the first has already left."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def overlap() -> None:
+        first, second = heard(lambda: None), heard(lambda: None)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+
+    asyncio.run(overlap())
+    assert signal.getsignal(signal.SIGTERM) is not before
+    signal.raise_signal(signal.SIGTERM)
+    assert told == [signal.SIGTERM]
+
+
 async def test_a_signal_that_nobody_has_is_left_alone() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     with heard(lambda: None):
