@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import time
+from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -108,6 +109,19 @@ def stored(url: str, stream: str = LOG) -> list[Received]:
             for seq in range(state["first_seq"], state["last_seq"] + 1)
         )
         return [_received(answer["message"]) for answer in answers if "message" in answer]
+    finally:
+        requests.close()
+
+
+def stored_of(url: str, subject: str) -> list[Received]:
+    """The log's messages on a subject, which may have wildcards, in order: a request each, however long the log is."""
+    requests, found, seq = Requests(url), [], 1
+    try:
+        ask = partial(requests.ask, f"$JS.API.STREAM.MSG.GET.{LOG}")
+        while "message" in (answer := ask({"seq": seq, "next_by_subj": subject})):
+            found.append(_received(answer["message"]))
+            seq = answer["message"]["seq"] + 1
+        return found
     finally:
         requests.close()
 

@@ -30,7 +30,7 @@ from tests.docs.printed import printed
 from tests.milepost.conftest import Service, serving
 from tests.milepost.console import running
 from tests.recipes.recipe import as_told
-from tests.reporter.job_log import ask, stored
+from tests.reporter.job_log import ask, stored, stored_of
 from tests.reporter.subscriber import Received
 from tests.reporter.taskiq_tasks import DURABLE, make_broker
 from tests.waiting import eventually, eventually_async
@@ -112,7 +112,7 @@ class Around:
         return job_id(task.task_id)
 
     def log(self, job: str) -> list[Received]:
-        return [one for one in stored(self.url) if one.subject.split(".")[3] == job]
+        return stored_of(self.url, f"tenant.{TENANT}.job.{job}.>")
 
     def events(self, job: str, **fields: object) -> list[dict[str, Any]]:
         events = [message.event for message in self.log(job)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import io
 import multiprocessing
 import pickle
@@ -352,20 +353,19 @@ def test_the_class_can_be_handed_to_other_processes() -> None:
     assert pickle.loads(pickle.dumps(reporting)) is reporting  # noqa: S301
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_bars_are_nodes_of_their_parents_job(shared_nats: NatsServer, method: str) -> None:
-    """Those of a process that says nowhere where its job begins and ends."""
-    code = f"""if __name__ == "__main__":
+def test_workers_bars_are_nodes_of_their_parents_job(shared_nats: NatsServer) -> None:
+    """Those of a process that says nowhere where its job begins and ends; forked, and started afresh."""
+    code = """if __name__ == "__main__":
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
-    from milepost_reporter.tqdm import trange
+    from milepost_reporter.tqdm import tqdm
     from tests.reporter import tqdm_job
-    for _ in trange(1, desc="parent"):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as pool:
-            assert list(pool.map(tqdm_job.count, [3, 4])) == [3, 4]
+    for method, rows in tqdm([("fork", 3), ("spawn", 5)], desc="parent"):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+            assert list(pool.map(tqdm_job.count, [rows, rows + 1])) == [rows, rows + 1]
 """
-    env = reaching(shared_nats, method)
-    with Subscriber(shared_nats.url, method) as subscriber:
+    env = reaching(shared_nats, "workers")
+    with Subscriber(shared_nats.url, "workers") as subscriber:
         ended = subprocess.run([sys.executable, "-c", code], env=env, check=False, capture_output=True, timeout=60)
         assert ended.returncode == 0, ended.stderr
         subscriber.caught_up()
@@ -374,17 +374,16 @@ def test_workers_bars_are_nodes_of_their_parents_job(shared_nats: NatsServer, me
             for event in subscriber.events
             if event.get("status") == "completed" and "nodeName" in event
         }
-        assert finished == {"parent", "worker 3", "worker 4"}
+        assert finished == {"parent", "worker 3", "worker 4", "worker 5", "worker 6"}
         assert len({message.subject.split(".")[3] for message in subscriber.once}) == 1
         assert [event["status"] for event in subscriber.of(kind="job")] == ["running", "completed"]
 
 
-def test_without_tqdm_it_is_said_what_to_install() -> None:
-    code = "import sys; sys.modules['tqdm'] = None; import milepost_reporter.tqdm"
-    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert ended.stderr.splitlines()[-1] == (
-        "ImportError: milepost_reporter.tqdm needs tqdm: pip install 'milepost-reporter[tqdm]'"
-    )
+def test_without_tqdm_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.delitem(sys.modules, "milepost_reporter.tqdm")
+    with pytest.raises(ImportError, match=r"needs tqdm: pip install 'milepost-reporter\[tqdm\]'$"):
+        importlib.import_module("milepost_reporter.tqdm")
 
 
 def test_trange(job: RecordingReporter) -> None:
