@@ -4,6 +4,7 @@ A `SharedReporter` reports over it. It is made when the first of them has someth
 ended with the process, which waits for what is left as it does for any reporter.
 """
 
+import functools
 import heapq
 import itertools
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from milepost_reporter import process, subject
+from milepost_reporter import control, process, subject
 from milepost_reporter.carrier import Carrier
 from milepost_reporter.lane import Lane
 from milepost_reporter.lane_sender import LaneSender
@@ -49,9 +50,10 @@ class SharedLink(Carrier):
         self._lanes = Lanes(self._forgotten, self._gave_up)
         super().__init__(settings, self._lanes, "this process's jobs")
         self._numbers = itertools.count(1)
-        # What answers requests to jobs, by subject; and over which connection which of them are heard.
-        self._answers: dict[bytes, Answer] = {}
+        # What answers requests to jobs, by subject and lane: several tasks of one job may run here at the same time.
+        self._answers: dict[bytes, dict[str, Answer]] = {}
         self._place_of: dict[str, bytes] = {}
+        # Over which connection which subjects are heard.
         self._listens_on: WireClient | None = None
         self._heard: dict[bytes, Subscription] = {}
         # What is to be done, and when; pushed by any thread.
@@ -127,8 +129,9 @@ class SharedLink(Carrier):
 
     def answer(self, name: str, place: bytes, answer: Answer) -> None:
         """Give requests at `place` to `answer`, as long as the lane is there."""
-        self._place_of[name] = place
-        self._answers[place] = answer
+        with self._lock:
+            self._place_of[name] = place
+            self._answers.setdefault(place, {})[name] = answer
         self.wake()
 
     # The thread's own
@@ -162,16 +165,28 @@ class SharedLink(Carrier):
             self._heard[place] = await client.subscribe(place.decode())
 
     def _answer_to(self, place: bytes) -> Answer | None:
-        return self._answers.get(place)
+        with self._lock:
+            answers = list(self._answers.get(place, {}).values())
+        return functools.partial(_ask_all, answers) if answers else None
 
     def _forgotten(self, name: str) -> None:
-        place = self._place_of.pop(name, None)
-        if place is not None:
-            self._answers.pop(place, None)
-            self.wake()
+        with self._lock:
+            place = self._place_of.pop(name, None)
+            if place is None:
+                return
+            del self._answers[place][name]
+            if not self._answers[place]:
+                del self._answers[place]
+        self.wake()
 
     def _gave_up(self) -> None:
         self._complain("gave up", "more jobs than can be kept while NATS does not take their events: the oldest go")
+
+
+def _ask_all(answers: list[Answer], payload: bytes) -> bytes:
+    """Accepted when one of them accepts; `answers` is not empty."""
+    given = [answer(payload) for answer in answers]
+    return control.ACCEPTED if control.ACCEPTED in given else given[-1]
 
 
 class SharedSender(LaneSender):

@@ -136,6 +136,24 @@ def test_a_request_is_heard_while_the_job_runs(log_nats: NatsServer) -> None:
     assert [m.event["status"] for m in stored(log_nats.url)] == ["running", "cancelling", "cancelled"]
 
 
+def test_all_of_a_job_hear_a_request_and_one_that_ends_does_not_end_the_others_hearing(log_nats: NatsServer) -> None:
+    first, second, third = several = [reporter(log_nats.url, "stoppable") for _ in range(3)]
+    for one in several:
+        one.begin()
+        assert not one.cancellation.requested
+    third.begin_close()
+    eventually(lambda: len(link(log_nats.url)) == 2)
+    requests = Requests(log_nats.url)
+    place = f"tenant.{TENANT}.job.stoppable.control"
+    assert eventually(lambda: requests.ask(place, {"action": "cancel"})) == {"ok": True}
+    assert (first.cancellation.requested, second.cancellation.requested) == (True, True)
+    first.finish(Ending("cancelled"))
+    second.begin_close()
+    eventually(lambda: not len(link(log_nats.url)))
+    eventually(lambda: not requests.ask(place, {"action": "cancel"}))
+    requests.close()
+
+
 def test_a_retry_is_said_at_the_end_and_the_next_run_follows(log_nats: NatsServer) -> None:
     for number, ending in ((1, Ending.failed("no luck")), (2, COMPLETED)):
         one = reporter(log_nats.url, "again", run=number)
