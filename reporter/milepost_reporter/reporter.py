@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from milepost_reporter import control, current, process
 from milepost_reporter.cancel import CancelToken
@@ -57,6 +57,9 @@ class Reporter:
     `with` (or `async with`) tells the job's start and its end; without it the reporter only passes on what it
     is given. More keyword arguments are `Settings` fields. ValueError when an argument cannot be right.
     """
+
+    _interruptions: ClassVar[tuple[type[Exception], ...]] = ()
+    """What a signal's handler raises into the job's code wherever that is, here too: it is the job's."""
 
     def __init__(
         self,
@@ -341,6 +344,8 @@ class Reporter:
 
     def refuse(self, what: str, error: Exception) -> None:
         """Count a call that cannot be served, and warn of the first of its sort."""
+        if isinstance(error, self._interruptions):
+            raise error
         self._refused += 1
         self._warn(what, "%s() is refused: %s", what, error)
 

@@ -32,8 +32,10 @@ class SharedReporter(Reporter):
     def finish(self, ending: Ending, *, will_retry: bool = False) -> None:
         """End the job's run, whoever began it; `will_retry`: another run follows. Then send what is left."""
         self._will_retry = will_retry
-        self.harmless("end", self._end, ending)
-        self.begin_close()
+        try:
+            self.harmless("end", self._end, ending)
+        finally:
+            self.begin_close()
 
     def finish_later(self, seconds: float, ending: Ending) -> None:
         """The same after a while, or when the process ends: what others tell of this run until then is not late."""

@@ -1,6 +1,6 @@
 """The tasks of the tests' workers."""
 
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="untyped-decorator, misc"
 
 import os
 import signal
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, chord, group
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from milepost_reporter.cancel import Cancelled
 from milepost_reporter.celery import report_tasks
 from milepost_reporter.current import current
 
 REDIS = "MILEPOST_TEST_REDIS"
 FOLDER = "MILEPOST_TEST_FOLDER"
+TENANT = "acme"
 CANCEL = "MILEPOST_TEST_CANCEL"
 
 _url = os.environ.get(REDIS, "redis://127.0.0.1:1/0")
@@ -28,7 +29,14 @@ app.conf.update(
     worker_hijack_root_logger=False,
     broker_transport_options={"visibility_timeout": 3600},
 )
-report_tasks(app, cancel=bool(os.environ.get(CANCEL)))
+
+
+def tenant_of(request: Any) -> str:  # noqa: ANN401 - Celery's Context
+    """As people write it: by what the task is called with."""
+    return str(request.kwargs.get("tenant", TENANT))
+
+
+report_tasks(app, tenant=tenant_of, cancel=bool(os.environ.get(CANCEL)))
 
 
 def _file(name: str) -> Path:
@@ -65,7 +73,7 @@ def returns(value: object) -> object:
 
 
 @app.task(name="fails")
-def fails(*_: object) -> None:
+def fails(*_: object, **__: object) -> None:
     raise ValueError("no such row")
 
 
@@ -75,6 +83,40 @@ def steps(self: Task, metas: list[dict[str, Any]]) -> dict[str, Any]:
         self.update_state(state="PROGRESS", meta=meta)
     found: dict[str, Any] = app.AsyncResult(self.request.id).info
     return found
+
+
+class _Limited(dict[str, Any]):
+    """Where it is read the soft time limit is over."""
+
+    def get(self, *_: object) -> Any:  # noqa: ANN401
+        raise SoftTimeLimitExceeded
+
+    __iter__ = get
+
+
+@app.task(name="hears_its_limit", bind=True)
+def hears_its_limit(self: Task) -> int:
+    """How often."""
+    heard = 0
+    for say in (lambda: self.update_state(state="PROGRESS", meta=_Limited()), lambda: current().plan(_Limited())):
+        try:
+            say()
+        except SoftTimeLimitExceeded:
+            heard += 1
+    return heard
+
+
+class _OwnState(Task):
+    """As people write it."""
+
+    def update_state(self, *, state: str, done: int) -> None:
+        super().update_state(state=state, meta={"done": done})
+
+
+@app.task(name="owns_its_state", bind=True, base=_OwnState)
+def owns_its_state(self: _OwnState) -> str:
+    self.update_state(state="PROGRESS", done=1)
+    return "done"
 
 
 @app.task(name="waits")
@@ -92,7 +134,7 @@ def flaky(self: Task, good: int) -> int:
 
 
 @app.task(name="dies")
-def dies(*_: object) -> None:
+def dies(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -155,6 +197,8 @@ def calls(self: Task, how: str) -> list[str]:
         return [called.parent.id, called.id]
     if how == "group":
         return [str(group(add.s(1), add.s(2)).delay().id)]
+    if how == "eager":
+        return [str(flaky.apply((1,)).id)]
     return [str(add.delay(1).id)]
 
 

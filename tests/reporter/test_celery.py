@@ -31,6 +31,7 @@ from tests.docs.block import ROOT
 from tests.reporter import celery_worker
 from tests.reporter.celery_tasks import (
     CANCEL,
+    TENANT,
     add,
     app,
     calls,
@@ -40,9 +41,11 @@ from tests.reporter.celery_tasks import (
     flaky,
     gives_up,
     hands_on,
+    hears_its_limit,
     logs,
     looks,
     nothing,
+    owns_its_state,
     refuses,
     returns,
     steps,
@@ -53,8 +56,6 @@ from tests.reporter.celery_tasks import (
 )
 from tests.reporter.job_log import LOG, Requests, make_streams
 from tests.waiting import eventually
-
-TENANT = "acme"
 
 needs_redis = pytest.mark.skipif(celery_worker.redis_server() is None, reason=celery_worker.MISSING)
 
@@ -80,10 +81,10 @@ class Stage:
         self.nats = nats
         self.folder = folder
 
-    def told(self, job: str) -> Told:
+    def told(self, job: str, tenant: str = TENANT) -> Told:
         state, events, ends, late = JobState(job), [], [], 0
         headers: list[bytes] = []
-        for message in self._messages(job):
+        for message in self._messages(job, tenant):
             subject = parse(message["subject"])
             assert subject is not None
             event = parse_event(message["data"])
@@ -93,11 +94,11 @@ class Stage:
             ends += [message["subject"]] if subject.leaf == "end" else []
         return Told(state, events, headers, ends, late)
 
-    def _messages(self, job: str) -> Iterator[dict[str, Any]]:
+    def _messages(self, job: str, tenant: str) -> Iterator[dict[str, Any]]:
         requests, seq = Requests(self.nats.url), 1
         try:
             while True:
-                wanted = {"seq": seq, "next_by_subj": f"tenant.{TENANT}.job.{job}.>"}
+                wanted = {"seq": seq, "next_by_subj": f"tenant.{tenant}.job.{job}.>"}
                 message = requests.ask(f"$JS.API.STREAM.MSG.GET.{LOG}", wanted).get("message")
                 if message is None:
                     return
@@ -106,15 +107,15 @@ class Stage:
         finally:
             requests.close()
 
-    def ended(self, job: str) -> Told:
+    def ended(self, job: str, tenant: str = TENANT) -> Told:
         """When its last run has ended for good."""
 
         def over() -> bool:
-            state = self.told(job).state
+            state = self.told(job, tenant).state
             return state.ended and not state.will_retry
 
         eventually(over)
-        return self.told(job)
+        return self.told(job, tenant)
 
     def began(self, name: str) -> None:
         eventually((self.folder / f"{name}.began").exists)
@@ -221,6 +222,42 @@ def test_update_state_is_progress_and_does_what_it_did(stage: Stage) -> None:
     progress = [event for event in told.events if event["kind"] == "progress"]
     assert (progress[-1]["fraction"], progress[-1]["message"]) == (0.3, "third")
     assert told.state.snapshot()["result"] == last
+
+
+@needs_redis
+def test_an_update_state_of_the_tasks_own_is_called_as_it_was(stage: Stage) -> None:
+    assert stage.ended(call(owns_its_state.s())).state.snapshot()["result"] == "done"
+
+
+@needs_redis
+def test_a_soft_time_limit_is_heard_wherever_it_strikes(stage: Stage) -> None:
+    assert stage.ended(call(hears_its_limit.s())).state.snapshot()["result"] == 2
+
+
+@needs_redis
+def test_what_a_task_runs_itself_is_no_job(stage: Stage) -> None:
+    [eager] = stage.ended(call(calls.s("eager"))).state.snapshot()["result"]
+    # What the same process tells later is there, so this would be.
+    assert stage.told(eager).events == []
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    ("task", "status"),
+    [
+        (lambda: fails.s(tenant="other"), "failed"),
+        (lambda: dies.s(tenant="other"), "failed"),
+        (lambda: dies.s(tenant="other").set(expires=datetime(2020, 1, 1, tzinfo=UTC)), "cancelled"),
+        (lambda: app.signature("nobody-knows", kwargs={"tenant": "other"}), "failed"),
+    ],
+    ids=["where it runs", "killed", "expired", "unknown"],
+)
+def test_every_end_is_told_to_the_tenant_of_its_request(
+    stage: Stage, task: Callable[[], Signature], status: str
+) -> None:
+    job = call(task())
+    assert stage.ended(job, "other").state.status == status
+    assert stage.told(job).events == []
 
 
 @needs_redis
@@ -407,10 +444,13 @@ def test_a_task_that_is_revoked_is_cancelled(stage: Stage) -> None:
 
 @needs_redis
 def test_a_task_that_expires_before_it_begins_is_cancelled(stage: Stage) -> None:
-    told = stage.ended(call(nothing.s(), expires=datetime(2020, 1, 1, tzinfo=UTC)))
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    cleanup = call(app.signature("celery.backend_cleanup"), expires=past)
+    told = stage.ended(call(nothing.s(), expires=past))
     assert [(event["status"], event["message"], event["name"]) for event in told.events] == [
         ("cancelled", "expired", "nothing")
     ]
+    assert stage.told(cleanup).events == [], "Celery's own"
 
 
 @needs_redis

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from milepost_reporter import current
 from milepost_reporter.cancel import CancelToken
 from milepost_reporter.celery import meta as metas
@@ -32,6 +34,12 @@ _ACCUMULATE: Final = "celery.accumulate"
 """What takes the place of a task that was replaced by a group, to gather the group's results."""
 
 
+class TaskReporter(SharedReporter):
+    """One that leaves a soft time limit to the task."""
+
+    _interruptions = (SoftTimeLimitExceeded,)
+
+
 class Execution:
     """What is told of it. Without `settings`, nothing."""
 
@@ -50,7 +58,7 @@ class Execution:
         self.replaced = False
         """Whether another task was published in its place."""
         self.result: object = None
-        self.reporter = SharedReporter.of(settings, alone=not place.canvas)
+        self.reporter = TaskReporter.of(settings, alone=not place.canvas)
         self._task = task
         self._node: Node | None = None
         self._ending: Ending | None = None

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Final, NamedTuple
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 _ROWS: Final = ("current", "done", "completed", "processed", "i", "n")
 _TOTAL: Final = ("total", "count", "max")
 _PERCENT: Final = ("percent", "percentage", "pct")
@@ -30,11 +32,13 @@ class Told(NamedTuple):
 
 
 def read(meta: object) -> Told | None:
-    """What `meta` says; None when it says nothing in these words. Never raises."""
+    """What `meta` says; None when it says nothing in these words. Raises nothing but a time limit that strikes here."""
     try:
         if not isinstance(meta, Mapping):
             return None
         told = Told(_number(meta, _ROWS), _number(meta, _TOTAL), _share(meta), _line(meta))
+    except SoftTimeLimitExceeded:
+        raise
     except Exception:  # whatever a mapping of somebody's own does
         return None
     if told.fraction is None and told.rows is not None and told.total:

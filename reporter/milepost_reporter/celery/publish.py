@@ -163,11 +163,9 @@ def _begun(headers: Mapping[str, Any], waiting: Any, embed: Mapping[str, Any]) -
 def follow_groups(publisher: Publisher, is_reported: Callable[[Any], bool], harmless: Callable[..., Any]) -> None:
     """Have the publisher told of every group that is published: a message does not say how many are in its group.
 
-    That is why this one method of Celery's is wrapped, for good; once a process.
+    That is why this one method of Celery's is wrapped, for good. To be called once a process.
     """
     original = group._apply_tasks
-    if hasattr(original, "__wrapped__"):
-        return
 
     @functools.wraps(original)
     def apply_tasks(self: Any, tasks: Any, *args: Any, **options: Any) -> Generator[Any, None, None]:  # noqa: ANN401

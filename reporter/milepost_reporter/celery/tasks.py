@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from celery import signals
 from celery._state import get_current_worker_task
-from celery.exceptions import Reject
+from celery.app.task import Context
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from milepost_reporter import shared_link
 from milepost_reporter.celery.count import redeliveries
@@ -31,8 +32,11 @@ from milepost_reporter.settings import Settings
 
 _logger: Final = logging.getLogger("milepost_reporter")
 
-_NOT_REPORTED: Final = frozenset({UNLOCK, "celery.backend_cleanup"})
+_NOBODYS: Final = frozenset({"celery.backend_cleanup"})
 """Celery's own tasks that are nobody's work."""
+
+_NOT_REPORTED: Final = _NOBODYS | {UNLOCK}
+"""Those and the one whose runs are not told; when it is lost, its canvas's end is."""
 
 Tenant = str | Callable[[Any], str] | None
 """A tenant, or what says it of a task's request."""
@@ -53,6 +57,7 @@ def report_tasks(app: Any, *, tenant: Tenant = None, cancel: bool = False) -> No
     if isinstance(tenant, str):
         check_tenant(tenant)
     _begin_to_mark()
+    app = _itself(app)
     if app not in _reports:
         _reports[app] = TaskReports(app, tenant, cancel=cancel)
 
@@ -98,6 +103,8 @@ class TaskReports:
         """Do it so that nothing comes of it that Celery or a task would feel. None when it fails."""
         try:
             return act(*values, **named)
+        except SoftTimeLimitExceeded:
+            raise  # the task's: it strikes wherever the task is
         except Exception as error:
             self._warn(act.__name__, error)
             return None
@@ -139,7 +146,7 @@ class TaskReports:
             execution.result = result
 
     def _on_retry(self, sender: Any, request: Any, reason: Any = None, einfo: Any = None, **_: object) -> None:  # noqa: ANN401
-        if not self._is_ours(sender):
+        if not self._is_ours(sender) or request.is_eager:
             return
         execution = self._running.get(request.id)
         if execution is not None:
@@ -170,15 +177,26 @@ class TaskReports:
             return
         original = task.update_state
 
+        # A task's class may have one of its own, with arguments of its own: it gets them as they are.
         @functools.wraps(original)
-        def update_state(task_id: str | None = None, state: str | None = None, meta: Any = None, **more: Any) -> Any:  # noqa: ANN401
-            done = original(task_id, state, meta, **more)
-            execution = self._running.get(task_id or task.request.id)
-            if execution is not None:
-                self.harmless(execution.state, state, meta)
+        def update_state(*values: Any, **named: Any) -> Any:  # noqa: ANN401
+            done = original(*values, **named)
+            self.harmless(self._tell_state, task, *values, **named)
             return done
 
         task.update_state = update_state
+
+    def _tell_state(
+        self,
+        task: Any,  # noqa: ANN401
+        task_id: str | None = None,
+        state: str | None = None,
+        meta: object = None,
+        **_: object,
+    ) -> None:
+        execution = self._running.get(task_id or task.request.id)
+        if execution is not None:
+            execution.state(state, meta)
 
     # In a worker's main process
 
@@ -189,17 +207,21 @@ class TaskReports:
         if self._is_ours(sender):
             self._ended_elsewhere(vars(request), sender.name, Ending("cancelled", "expired" if expired else "revoked"))
 
-    def _on_unknown(self, sender: Any, name: str, id: str, message: Any, **_: object) -> None:  # noqa: ANN401
+    def _on_unknown(self, sender: Any, name: str, message: Any, **more: object) -> None:  # noqa: ANN401
         if getattr(sender, "app", None) is self._app():
-            self._ended_elsewhere(message.headers, name, Ending.failed(f"no worker here knows the task {name}"))
+            args, kwargs, _ = message.payload
+            told = {**message.headers, "args": args, "kwargs": kwargs}
+            self._ended_elsewhere(told, name, Ending.failed(f"no worker here knows the task {name}"))
 
     def _ended_elsewhere(self, told: Mapping[str, Any], name: str, ending: Ending, *, retry: bool = False) -> None:
         """Tell the end of a task that did not run here, or cannot say so itself any more."""
+        if name in _NOBODYS:
+            return
         place = read_place(told)
         if not place.canvas and (told.get("delivery_info") or {}).get("redelivered"):
             app = self._app()
             place = place.but(run=place.run + (redeliveries(app.backend, told["id"], counting=False) if app else 0))
-        settings = self._settings_of(told, place, name)
+        settings = self._settings_of(Context(told), place, name)
         ended_elsewhere(str(told["id"]), name, place, settings, ending, will_retry=retry)
 
     def _revoke(self, task_id: str) -> None:
@@ -271,6 +293,8 @@ def _place_of(task: str) -> Place | None:
 def _harmless(act: Callable[..., Any], *values: Any) -> Any:  # noqa: ANN401
     try:
         return act(*values)
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
         _logger.debug("where a task stands is not told: %r", error)
         return None
@@ -280,14 +304,21 @@ def _on_publish(headers: dict[str, Any], body: object, **_: object) -> None:
     _harmless(_publisher.mark, headers, body)
 
 
-def _is_reported(app: Any) -> bool:  # noqa: ANN401 - signatures may hold a stand-in for the app
-    return getattr(app, "_get_current_object", lambda: app)() in _reports
+def _itself(app: Any) -> Any:  # noqa: ANN401
+    """The app that a stand-in stands for, as `current_app` does, and what signatures hold."""
+    return getattr(app, "_get_current_object", lambda: app)()
+
+
+def _is_reported(app: Any) -> bool:  # noqa: ANN401
+    return _itself(app) in _reports
 
 
 # One for all apps: a message does not say whose it is.
 _publisher: Final = Publisher(_current, _place_of)
 
 
+@functools.cache
 def _begin_to_mark() -> None:
+    """Once a process."""
     signals.before_task_publish.connect(_on_publish, weak=False, dispatch_uid="milepost")
     follow_groups(_publisher, _is_reported, _harmless)
