@@ -63,7 +63,8 @@ class _Own:
             if self._exit is not None and _is_going_on(self._exit):
                 self._exit = None
             if self._reporter is None:
-                if self._beginning:
+                # What is begun while the process ends would have no end.
+                if self._beginning or not threading.main_thread().is_alive():
                     return _nobody()
                 self._beginning = True
                 try:

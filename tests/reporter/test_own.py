@@ -118,3 +118,15 @@ def test_a_program_that_replaces_itself_goes_on_with_its_job(shared_nats: NatsSe
     again = f"import os, sys\nos.execv(sys.executable, [sys.executable, '-c', {ASKS!r}])\n"
     events = told(shared_nats, ASKS + again, 0, MILEPOST_JOB="11")
     assert events[-1]["status"] == "completed"
+
+
+def test_what_ends_without_having_reported_begins_no_job(shared_nats: NatsServer) -> None:
+    """Its last words would be the beginning of a job without an end."""
+    code = (
+        "import atexit\nfrom milepost_reporter.current import current\natexit.register(lambda: current().report(0.5))"
+    )
+    env = environment({"NATS_URL": shared_nats.url, "MILEPOST_TENANT": "last"})
+    with Subscriber(shared_nats.url, "last") as subscriber:
+        subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60)
+        subscriber.caught_up()
+    assert subscriber.messages == []
