@@ -86,6 +86,9 @@ class Command:
         self, arguments: Sequence[str], environ: Mapping[str, str], stdout: int | None = None, stderr: int | None = None
     ) -> None:
         adopt_orphans()
+        self._below = psutil.Process()
+        # A shell that has made itself us may have had children.
+        self._before = frozenset(child.pid for child in self._below.children())
         # Behind us, wherever our outputs go.
         self.has_terminal = _has_terminal()
         self._process = subprocess.Popen(
@@ -97,7 +100,6 @@ class Command:
             close_fds=False,
             process_group=None if self.has_terminal else 0,
         )
-        self._below = psutil.Process()
         # Its exit code, or a signal's number below zero, as subprocess has it; None while it runs.
         self.ended: int | None = None
 
@@ -132,18 +134,28 @@ class Command:
     @property
     def left(self) -> bool:
         """Whether anything of it is still there."""
-        return any(alive(one) for one in self._below.children(recursive=True))
+        return any(alive(one) for one in self._all())
 
     def kill(self) -> bool:
         """End all that came of it, now; whether nothing is left. Blocks, for seconds at most."""
-        gone = end_descendants(self._below)
+        gone = end_descendants(self._below, spare=self._before)
         self.reap()
         return gone
 
     def _send(self, number: int) -> None:
-        for one in self._below.children(recursive=True):
+        for one in self._all():
             with contextlib.suppress(psutil.Error):
                 one.send_signal(number)
+
+    def _all(self) -> list[psutil.Process]:
+        """What has come of it."""
+        found: list[psutil.Process] = []
+        for child in self._below.children():
+            if child.pid not in self._before:
+                found.append(child)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found += child.children(recursive=True)
+        return found
 
 
 def _has_terminal() -> bool:

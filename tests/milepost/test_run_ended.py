@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ import pytest
 
 from milepost.nats_server import NatsServer
 from tests.milepost.conftest import Service
+from tests.milepost.console import environment, script
 from tests.milepost.run_job import RunJob, lines, mark, sleepers
 from tests.waiting import eventually
 
@@ -100,3 +102,16 @@ def test_a_killed_run_leaves_its_command_to_find_out(job: RunJob) -> None:
         first.kill()
         eventually(lambda: not shell.is_running() or shell.status() == psutil.STATUS_ZOMBIE)
     assert sleepers(seconds) == []
+
+
+def test_what_a_shell_had_started_before_it_became_milepost_run_is_spared(job: RunJob) -> None:
+    before, command = mark(), mark()
+    stubborn = f"trap '' TERM; sleep {command}; sleep {command}"
+    words = f'sleep {before} & exec {script()} run --quiet --grace 0 -- sh -c "{stubborn}"'
+    with subprocess.Popen(["/bin/sh", "-c", words], env=environment(job.env), start_new_session=True) as shell:
+        eventually(lambda: sleepers(command))
+        shell.terminate()
+        assert shell.wait(30) == 128 + signal.SIGKILL
+    [spared] = sleepers(before)
+    spared.kill()
+    assert not sleepers(command)
