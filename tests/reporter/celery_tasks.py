@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="untyped-decorator, misc"
 
+import functools
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 from celery import Celery, Task, chord, group
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.local import Proxy
 from milepost_reporter.cancel import Cancelled
 from milepost_reporter.celery import report_tasks
 from milepost_reporter.current import current
@@ -36,7 +38,17 @@ def tenant_of(request: Any) -> str:  # noqa: ANN401 - Celery's Context
     return str(request.kwargs.get("tenant", TENANT))
 
 
-report_tasks(app, tenant=tenant_of, cancel=bool(os.environ.get(CANCEL)))
+_apply_tasks = group._apply_tasks
+
+
+@functools.wraps(_apply_tasks)
+def _as_another_library_wraps_it(*values: Any, **named: Any) -> Any:  # noqa: ANN401
+    return _apply_tasks(*values, **named)
+
+
+group._apply_tasks = _as_another_library_wraps_it
+# By a stand-in, as `celery.current_app` is one.
+report_tasks(Proxy(lambda: app), tenant=tenant_of, cancel=bool(os.environ.get(CANCEL)))
 
 
 def _file(name: str) -> Path:

@@ -356,21 +356,18 @@ def test_a_members_progress_is_its_nodes(stage: Stage) -> None:
 
 
 @needs_redis
-@pytest.mark.parametrize(
-    "canvas",
-    [
-        lambda: add.s(1) | fails.s() | add.s(3),
-        lambda: chord([add.s(1), fails.s()], total.s()),
-        lambda: group(add.s(1), fails.s(), fails.s()),
-    ],
-    ids=["chain", "chord", "group"],
-)
-def test_a_members_failure_fails_the_job_once(stage: Stage, canvas: Callable[[], Signature]) -> None:
-    told = stage.ended(_job_of(canvas()))
-    snapshot = told.state.snapshot()
-    assert (snapshot["status"], snapshot["error"]["message"]) == ("failed", "ValueError: no such row")
-    assert ("fails", "failed") in told.nodes
-    assert len(told.ends) == 1
+def test_a_members_failure_fails_the_job_once(stage: Stage) -> None:
+    canvases = (
+        add.s(1) | fails.s() | add.s(3),
+        chord([add.s(1), fails.s()], total.s()),
+        group(add.s(1), fails.s(), fails.s()),
+    )
+    for job in [_job_of(canvas) for canvas in canvases]:
+        told = stage.ended(job)
+        snapshot = told.state.snapshot()
+        assert (snapshot["status"], snapshot["error"]["message"]) == ("failed", "ValueError: no such row")
+        assert ("fails", "failed") in told.nodes
+        assert len(told.ends) == 1
 
 
 @needs_redis
@@ -389,22 +386,23 @@ def test_a_member_that_is_killed_fails_the_job(stage: Stage) -> None:
 
 
 @needs_redis
-@pytest.mark.parametrize("how", ["chain", "task", "group"])
-def test_a_task_that_is_replaced_is_the_same_job(stage: Stage, how: str) -> None:
-    told = stage.ended(call(hands_on.s(how)))
-    assert told.state.status == "completed"
-    assert told.state.snapshot()["result"] == ([1, 2] if how == "group" else 3)
-    assert len(told.ends) == 1
+def test_a_task_that_is_replaced_is_the_same_job(stage: Stage) -> None:
+    results = {"chain": 3, "task": 3, "group": [1, 2]}
+    jobs = {how: call(hands_on.s(how)) for how in results}
+    for how, job in jobs.items():
+        told = stage.ended(job)
+        assert (told.state.status, told.state.snapshot()["result"], len(told.ends)) == ("completed", results[how], 1)
 
 
 @needs_redis
-@pytest.mark.parametrize("how", ["chain", "chord", "group", "plain"])
-def test_what_a_task_calls_is_a_job_of_its_own(stage: Stage, how: str) -> None:
-    told = stage.ended(call(calls.s(how)))
-    assert told.nodes == []
-    called = stage.ended(told.state.snapshot()["result"][0])
-    assert called.state.status == "completed"
-    assert len(called.nodes) == {"chain": 2, "chord": 3, "group": 2, "plain": 0}[how]
+def test_what_a_task_calls_is_a_job_of_its_own(stage: Stage) -> None:
+    nodes = {"chain": 2, "chord": 3, "group": 2, "plain": 0}
+    jobs = {how: call(calls.s(how)) for how in nodes}
+    for how, job in jobs.items():
+        told = stage.ended(job)
+        assert told.nodes == [], how
+        called = stage.ended(told.state.snapshot()["result"][0])
+        assert (called.state.status, len(called.nodes)) == ("completed", nodes[how]), how
 
 
 @needs_redis
