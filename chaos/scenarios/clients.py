@@ -80,7 +80,8 @@ async def retention_overtakes(stage: Stage) -> None:
 async def slow_consumers(stage: Stage) -> None:
     """Clients stop reading: `all` is closed with 4002 and resumes by cursor, `latest` is conflated and stays."""
     nats = await stage.nats()
-    hub = await stage.hub(nats.url)
+    # how long they do not read is the publisher's time; that is not to be what anybody is closed for
+    hub = await stage.hub(nats.url, write_wait=120)
     events = stage.scale(4_000, 2_000)
     everything = [stage.websocket(hub, after="start", slow=True) for _ in range(3)]
     latest = [stage.websocket(hub, mode="latest", slow=True) for _ in range(3)]
