@@ -21,6 +21,7 @@ import select
 import struct
 import termios
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -31,8 +32,11 @@ _STDERR: Final = 2
 
 _CHUNK: Final = 65_536
 
-_STILL: Final = 100
-"""Milliseconds without news after which a command that has ended has said all: others may hold its outputs open."""
+_STILL: Final = 0.3
+"""Seconds without news after which a command that has ended has said all: others may hold its outputs open."""
+
+_STILL_TALKING: Final = 2.0
+"""Seconds after which only what is there already is passed on: others may go on writing."""
 
 _AFTER_THE_END: Final = 1024 * 1024
 """Bytes that are passed on after the command's end, whoever writes them."""
@@ -89,6 +93,7 @@ class _Output:
         # Its writing end is closed when the command has ended.
         self._running, self._ended = os.pipe()
         self._left = _AFTER_THE_END
+        self._rest_since: float | None = None
         self.thread = threading.Thread(target=self._run, name=f"milepost-output-{number}", daemon=True)
 
     def begin(self) -> None:
@@ -126,9 +131,13 @@ class _Output:
         return self._read_rest()
 
     def _read_rest(self) -> bytes:
+        now = time.monotonic()
+        if self._rest_since is None:
+            self._rest_since = now
+        wait = min(_STILL, max(self._rest_since + _STILL_TALKING - now, 0.0))
         waiting = select.poll()
         waiting.register(self._from, select.POLLIN)
-        if self._left <= 0 or not waiting.poll(_STILL):
+        if self._left <= 0 or not waiting.poll(wait * 1_000):
             return b""
         data = _read(self._from, _CHUNK)
         self._left -= len(data)

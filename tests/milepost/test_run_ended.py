@@ -115,3 +115,15 @@ def test_what_a_shell_had_started_before_it_became_milepost_run_is_spared(job: R
     [spared] = sleepers(before)
     spared.kill()
     assert not sleepers(command)
+
+
+def test_what_goes_on_talking_in_the_background_is_not_waited_for(job: RunJob) -> None:
+    seconds = mark()
+    talking = f"while sleep 0.05; do echo tick; done; sleep {seconds}"
+    with job.start("--", "sh", "-c", f"({talking}) & echo done") as process:
+        assert process.wait(60) == 0
+    snapshot = job.ended()
+    assert snapshot["status"] == "completed"
+    assert "done" in lines(snapshot)
+    for one in sleepers(seconds):
+        one.kill()
