@@ -140,7 +140,7 @@ class Scene:
         self.hub.upstream_changed()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=steps, ring=st.sampled_from([1, 3, 1000]), seed=st.none() | st.integers(0, 1_000))
 async def test_no_event_is_lost_doubled_or_out_of_order(
     steps: list[tuple[str, int]], ring: int, seed: int | None
