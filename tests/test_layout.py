@@ -75,6 +75,13 @@ def test_a_job_program_is_asked_for_little() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_stands_on_the_architecture_page(package: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    modules = {path.stem for path in PACKAGES[package].glob("*.py")} - {"__init__", "__main__"}
+    assert {module for module in modules if f"`{module}`" not in page} == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_typed(package: str) -> None:
     assert (PACKAGES[package] / "py.typed").is_file()
 
