@@ -66,7 +66,10 @@ class Signals:
 
     def wait(self, seconds: float) -> set[int]:
         """The signals that have come: at once when there is any news, at the latest after so long."""
-        select.select([self._reading], [], [], max(0.0, seconds))
+        # not `select`, which takes no descriptor from 1,024 on
+        news = select.poll()
+        news.register(self._reading, select.POLLIN)
+        news.poll(max(0.0, seconds) * 1_000)
         with contextlib.suppress(BlockingIOError):
             return set(os.read(self._reading, _FULL)) - {0}
         return set()
