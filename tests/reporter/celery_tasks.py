@@ -141,7 +141,7 @@ def waits(name: str) -> int:
 @app.task(name="flaky", bind=True, max_retries=2)
 def flaky(self: Task, good: int) -> int:
     if self.request.retries < good:
-        raise self.retry(exc=OSError("not yet"), countdown=0)
+        raise self.retry(exc=OSError("not yet"), countdown=0.5)
     return int(self.request.retries)
 
 
