@@ -1,6 +1,7 @@
 """`SharedReporter`: a reporter without a thread of its own, for one of many jobs in a process."""
 
-from typing import Self
+import json
+from typing import Final, Self
 
 from milepost_reporter import shared_link
 from milepost_reporter.ending import Ending
@@ -10,6 +11,9 @@ from milepost_reporter.reporter import Reporter
 from milepost_reporter.sender import Sender
 from milepost_reporter.settings import Settings
 from milepost_reporter.shared_link import SharedSender
+
+MAX_RESULT: Final = 16_384
+"""Characters of a returned value's JSON; a larger one is not told."""
 
 
 class SharedReporter(Reporter):
@@ -49,6 +53,11 @@ class SharedReporter(Reporter):
             self._sender.withdraw()
         self.log(message)
 
+    def returned(self, value: object) -> None:
+        """Tell what a task returned as the result, where that is small JSON and not None."""
+        if value is not None and _is_small(value):
+            self.result(value)
+
     def queued(self, at: str) -> None:
         """Tell that the job has waited since `at`, RFC 3339, ahead of its start."""
         self.harmless("queued", self._queued, at)
@@ -84,3 +93,16 @@ class SharedReporter(Reporter):
     def _job_event(self, status: str, message: str | None = None, error: dict[str, str] | None = None) -> bytes:
         event = super()._job_event(status, message, error)
         return event[:-1] + b',"willRetry":true}' if self._will_retry else event
+
+
+def _is_small(value: object) -> bool:
+    size = 0
+    try:
+        # piece by piece: of a large value no more is looked at than could be told
+        for piece in json.JSONEncoder(allow_nan=False).iterencode(value):
+            size += len(piece)
+            if size > MAX_RESULT:
+                return False
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hashlib
 import inspect
-import json
 import logging
 import os
 import threading
@@ -36,9 +35,6 @@ RUN_LABEL: Final = "milepost_run"
 
 SENT_LABEL: Final = "milepost_sent"
 """When the message was sent, RFC 3339."""
-
-MAX_RESULT: Final = 16_384
-"""Characters of a returned value's JSON; a larger one is not told."""
 
 _MAX_AGAIN: Final = 10_000
 """Messages delivered once more whose tasks have not begun."""
@@ -227,7 +223,7 @@ class _Execution:
         self._stand()
         error = self._error
         if error is None:
-            self._tell_result(result.return_value)
+            self.reporter.returned(result.return_value)
         elif isinstance(error, NoResultError):
             self._will_retry = self._message.labels.get(_REQUEUED) != self._requeued
         elif isinstance(result.error, NoResultError):
@@ -259,11 +255,6 @@ class _Execution:
         _under_way.discard(self)
         current.leave(self.reporter)
         self.reporter.finish(ending, will_retry=self._will_retry and ending.status != "completed")
-
-    def _tell_result(self, value: object) -> None:
-        """What was returned, when it is JSON and small."""
-        if value is not None and _is_small_json(value):
-            self.reporter.result(value)
 
     def _asked(self) -> None:
         """Somebody wants the task to stop: on the thread that hears of it."""
@@ -323,19 +314,6 @@ def _awaits(running: Any, code: object) -> bool:  # noqa: ANN401 - any awaitable
             return True
         running = getattr(running, "cr_await", None)
     return False
-
-
-def _is_small_json(value: object) -> bool:
-    size = 0
-    try:
-        # piece by piece: of a large value no more is looked at than could be told
-        for piece in json.JSONEncoder(allow_nan=False).iterencode(value):
-            size += len(piece)
-            if size > MAX_RESULT:
-                return False
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _forked() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from tests.docs.block import ROOT
-from tests.milepost.console import Running, environment
+from tests.milepost.console import Running, ended, environment
 from tests.waiting import eventually
 
 APP: Final = "examples.fastapi_app:app"
@@ -78,18 +78,10 @@ def app_running(nats_url: str, *arguments: str, **env: str) -> Iterator[App]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with process:
-        try:
-            running = Running(process)
-            url = running.until("Uvicorn running on").partition(" on ")[2].split()[0]
-            with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
-                app = App(url, running, client)
-                eventually(lambda: app.ask("GET", "").is_success)  # NATS is reached, the job log there
-                yield app
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(timeout=15)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+    with ended(process):
+        running = Running(process)
+        url = running.until("Uvicorn running on").partition(" on ")[2].split()[0]
+        with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+            app = App(url, running, client)
+            eventually(lambda: app.ask("GET", "").is_success)  # NATS is reached, the job log there
+            yield app

@@ -102,9 +102,16 @@ def running(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[R
         stderr=subprocess.STDOUT,
         text=True,
     )
+    with ended(process):
+        yield Running(process)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends it with the block: by SIGTERM, and by SIGKILL when that is not enough."""
     with process:
         try:
-            yield Running(process)
+            yield
         finally:
             if process.poll() is None:
                 process.terminate()

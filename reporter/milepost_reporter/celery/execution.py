@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,9 +19,6 @@ from milepost_reporter.node import Node
 from milepost_reporter.payload import MAX_MESSAGE, moment, tail
 from milepost_reporter.settings import Settings
 from milepost_reporter.shared_reporter import SharedReporter
-
-MAX_RESULT: Final = 16_384
-"""Characters of a result's JSON that is told."""
 
 _WAITED: Final = 1.0
 """Seconds in the queue that are worth telling."""
@@ -147,7 +143,7 @@ class Execution:
 
     def _end_job(self, ending: Ending) -> None:
         if ending.status == "completed":
-            self._tell_result()
+            self.reporter.returned(self.result)
         self.reporter.finish(ending, will_retry=self._retries)
 
     def _end_node(self, node: Node, ending: Ending) -> None:
@@ -158,18 +154,13 @@ class Execution:
             node.complete()
             if not self.followers and is_last(self._task.backend, self.place.path):
                 if not self.place.path:
-                    self._tell_result()
+                    self.reporter.returned(self.result)
                 reporter.finish_later(_AFTERWARDS, ending)
                 return
         else:
             _end_canvas(reporter, node, self._task.name, ending)
             return
         reporter.begin_close()
-
-    def _tell_result(self) -> None:
-        """Where it is small JSON."""
-        if self.result is not None and _is_small(self.result):
-            self.reporter.result(self.result)
 
 
 def ended_elsewhere(
@@ -209,15 +200,3 @@ def _line(ending: Ending) -> str:
 
 def _shown(name: str) -> str | None:
     return None if name == _ACCUMULATE else name
-
-
-def _is_small(value: object) -> bool:
-    size = 0
-    try:
-        for piece in json.JSONEncoder(allow_nan=False).iterencode(value):
-            size += len(piece)
-            if size > MAX_RESULT:
-                return False
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
