@@ -17,11 +17,10 @@ from milepost_bridge.streams import (
     state_config,
 )
 from milepost_reporter.jetstream.api import Api
-from milepost_reporter.jetstream.errors import NoJetStream, ServerTooOld, StreamUnfit
+from milepost_reporter.jetstream.errors import NoJetStream, Refused, ServerTooOld, StreamUnfit
 from milepost_reporter.jetstream.stream import OLDEST_SERVER, check_server
 
 from milepost.nats_server import NatsServer
-from tests.bridge.bare_publisher import BarePublisher
 from tests.bridge.live_api import live_api
 from tests.waiting import eventually_async
 
@@ -91,10 +90,10 @@ async def test_no_header_of_a_tenants_deletes_or_outlives(nats_server: NatsServe
     """Rollup and a life of its own are refused, and nothing goes."""
     async with live_api(nats_server.url) as api:
         await ensure(api, DEFAULTS)
-        with BarePublisher(nats_server.port) as publisher:
-            publisher.publish(b"tenant.a.job.1.progress", b"kept")
-            for header in (b"Nats-Rollup: all", b"Nats-Rollup: sub", b"Nats-TTL: never", b"Nats-TTL: 1s"):
-                publisher.publish(b"tenant.b.job.1.progress", b"", b"NATS/1.0\r\n%b\r\n\r\n" % header)
+        await api.publish("tenant.a.job.1.progress", b"kept")
+        for header, value in (("Rollup", "all"), ("Rollup", "sub"), ("TTL", "never"), ("TTL", "1s")):
+            with pytest.raises(Refused, match=r"rollup not permitted|per-message TTL is disabled"):
+                await api.publish("tenant.b.job.1.progress", b"", {f"Nats-{header}": value})
         kept = await api.direct_get(LOG, seq=1, next_by_subj="tenant.*.job.*.progress", batch=10)
         assert [message.payload for message in kept.messages] == [b"kept"]
 

@@ -8,14 +8,13 @@ from typing import Any
 import nats
 import pytest
 from milepost_reporter.jetstream.api import Api
-from milepost_reporter.jetstream.errors import NoJetStream, StreamUnfit
+from milepost_reporter.jetstream.errors import NoJetStream, Refused, StreamUnfit
 from milepost_runner import subject
 from milepost_runner.settings import RunnerSettings
 from milepost_runner.streams import ensure, ensure_consumer, handlers_config, jobs_config, work_config
 from milepost_runner.subject import HANDLERS, JOBS, WORK, QueueName, bucket_stream
 
 from milepost.nats_server import NatsServer
-from tests.bridge.bare_publisher import BarePublisher
 from tests.bridge.live_api import live_api
 
 DEFAULTS = RunnerSettings()
@@ -49,8 +48,20 @@ async def test_a_bucket_as_nats_py_makes_it_is_refused_in_words(nats_server: Nat
         assert "start once with update" in str(unfit.value)
 
 
-@pytest.mark.parametrize("header", [b"Nats-Rollup: all", b"Nats-Rollup: sub", b"Nats-TTL: 1s", b"Nats-TTL: never"])
-async def test_no_header_of_a_tenants_wipes_or_outlives(nats_server: NatsServer, header: bytes) -> None:
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ({"Nats-Rollup": "all"}, "rollup not permitted"),
+        ({"Nats-Rollup": "sub"}, "rollup not permitted"),
+        ({"Nats-TTL": "1s"}, "per-message TTL is disabled"),
+        ({"Nats-TTL": "never"}, "per-message TTL is disabled"),
+    ],
+    ids=str,
+)
+async def test_no_header_of_a_tenants_wipes_or_outlives(
+    nats_server: NatsServer, header: dict[str, str], told: str
+) -> None:
+    """It is refused in words, and what was stored stays."""
     async with live_api(nats_server.url) as api:
         await ensure(api, DEFAULTS)
         places = {
@@ -58,13 +69,13 @@ async def test_no_header_of_a_tenants_wipes_or_outlives(nats_server: NatsServer,
             bucket_stream(JOBS): subject.record("acme", "1"),
             bucket_stream(HANDLERS): subject.handler("build", "acme"),
         }
-        with BarePublisher(nats_server.port) as publisher:
-            for place in places.values():
-                publisher.publish(place.encode(), b"kept")
-                publisher.publish(f"{place}x".encode(), b"", b"NATS/1.0\r\n%b\r\n\r\n" % header)
         for stream, place in places.items():
+            await api.publish(place, b"kept")
+            with pytest.raises(Refused, match=told):
+                await api.publish(f"{place}x", b"", header)
             stored = await api.last(stream, place)
             assert stored is not None
+            assert stored.payload == b"kept"
             assert await api.last(stream, f"{place}x") is None
 
 
