@@ -28,6 +28,7 @@ from milepost_runner.events import Events
 from milepost_runner.executor import Executor
 from milepost_runner.process_executor import ProcessExecutor
 from milepost_runner.puller import Delivery, Puller
+from milepost_runner.queues import queue_names
 from milepost_runner.records import Records
 from milepost_runner.registry import REGISTRY, Registry
 from milepost_runner.run import Floor, Run
@@ -176,7 +177,9 @@ class Worker:
         if self._puller.heard(place, payload, headers, reply) or self._events.heard(place, payload, headers):
             return
         if place.startswith(_CREATED.encode()):
-            self._learn(place.decode("utf-8", "replace").removeprefix(_CREATED))
+            created = parse_consumer(place.decode("utf-8", "replace").removeprefix(_CREATED))
+            if created is not None:
+                self._learn(created)
         else:
             self._control.heard(place, payload, reply)
 
@@ -188,10 +191,9 @@ class Worker:
             for run in self._running:
                 run.check()
 
-    def _learn(self, consumer: str) -> None:
-        """There is such a consumer: ask it too, if it is for handlers that are here."""
-        queue = parse_consumer(consumer)
-        if queue is not None and queue.queue in self._queue_names:
+    def _learn(self, queue: QueueName) -> None:
+        """There is such a queue: ask it too, if it is for handlers that are here."""
+        if queue.queue in self._queue_names:
             self._puller.add(queue)
 
     # What goes on beside the jobs
@@ -233,15 +235,8 @@ class Worker:
             for name in self._queue_names:
                 self._puller.add(QueueName(self._tenant, name))
             return
-        offset = 0
-        while True:
-            page = await self._api.request(f"$JS.API.CONSUMER.NAMES.{WORK}", {"offset": offset})
-            names = page.get("consumers") or []
-            for name in names:
-                self._learn(str(name))
-            offset += len(names)
-            if not names or offset >= int(page.get("total", 0)):
-                return
+        async for queue in queue_names(self._api):
+            self._learn(queue)
 
     async def _beat(self) -> None:
         while True:

@@ -18,7 +18,10 @@ from milepost_bridge.streams import LOG, STATE, ensure
 from milepost_hub.token import issue
 from milepost_reporter.jetstream.stream import OLDEST_SERVER
 
-from milepost.doctor import Level, examine_log, examine_token, examine_version
+from milepost.doctor.finding import Finding, Level
+from milepost.doctor.nats import examine_version
+from milepost.doctor.streams import examine_streams
+from milepost.doctor.token import examine_token
 from milepost.nats_access import NatsAccess
 from milepost.nats_server import NatsServer
 from tests.bridge.live_api import live_api
@@ -34,6 +37,10 @@ def examined(*arguments: str, env: dict[str, str]) -> tuple[int, Findings]:
     assert "Traceback" not in ended.stderr
     findings = [json.loads(line) for line in ended.stdout.splitlines()]
     return ended.returncode, {finding["what"]: finding for finding in findings}
+
+
+async def stream_findings(server: NatsServer) -> dict[str, Finding]:
+    return {finding.what: finding for finding in await examine_streams(NatsAccess(url=server.url))}
 
 
 @pytest.fixture
@@ -56,8 +63,8 @@ def test_when_all_is_well_everything_is_ok(healthy: dict[str, str]) -> None:
     code, findings = examined(env=healthy)
     assert code == 0
     assert {what: finding["level"] for what, finding in findings.items()} == dict.fromkeys(
-        ["NATS", "NATS version", "JetStream", "job log", "hub", "hub ready", "clock", "token signature", "token",
-         "token expiry", "WebSocket"],
+        ["NATS", "NATS version", "JetStream", "job log", "job queue", "hub", "hub ready", "clock", "token signature",
+         "token", "token expiry", "WebSocket"],
         "ok",
     )  # fmt: skip
 
@@ -96,7 +103,7 @@ def test_the_oldest_server_is_the_bridge_s_own() -> None:
 
 async def test_streams_that_are_not_there_are_told_and_not_made(nats_server: NatsServer) -> None:
     for _ in range(2):
-        (finding,) = await examine_log(NatsAccess(url=nats_server.url))
+        finding = (await stream_findings(nats_server))["job log"]
         assert finding.level is Level.WARN
         assert LOG in finding.found
         assert STATE in finding.found
@@ -108,28 +115,28 @@ async def test_how_much_the_log_keeps_is_told_whatever_was_chosen(nats_server: N
     async with live_api(nats_server.url) as api:
         await ensure(api, BridgeSettings(log_max_age=86_400, log_events_per_job=500, log_max_bytes=0))
         await api.publish("tenant.acme.job.1.progress", b'{"fraction":0.5}')
-    (finding,) = await examine_log(NatsAccess(url=nats_server.url))
+    finding = (await stream_findings(nats_server))["job log"]
     assert finding.level is Level.OK
     assert "1 events" in finding.found
     assert "keeps 500 of a job, for 1 days, 1 on disk" in finding.found
 
 
 @pytest.mark.parametrize(
-    ("changed", "level", "told"),
+    ("changed", "what", "level", "told"),
     [
-        ({"discard": "new"}, Level.WARN, "discard is new, should be old"),
-        ({"max_age": 0}, Level.WARN, "max_age is off, should be 604800 s"),
-        ({"allow_direct": False}, Level.FAIL, "it could not be read"),
+        ({"discard": "new"}, "log settings", Level.WARN, "discard is new, should be old"),
+        ({"max_age": 0}, "log settings", Level.WARN, "max_age is off, should be 604800 s"),
+        ({"allow_direct": False}, "job log", Level.FAIL, "it could not be read"),
     ],
 )
 async def test_a_stream_that_is_not_as_it_should_be_is_told_and_left(
-    nats_server: NatsServer, changed: dict[str, object], level: Level, told: str
+    nats_server: NatsServer, changed: dict[str, object], what: str, level: Level, told: str
 ) -> None:
     async with live_api(nats_server.url) as api:
         await ensure(api, BridgeSettings())
         config = (await api.request(f"$JS.API.STREAM.INFO.{LOG}"))["config"] | changed
         await api.request(f"$JS.API.STREAM.UPDATE.{LOG}", config)
-        worst = (await examine_log(NatsAccess(url=nats_server.url)))[-1]
+        worst = (await stream_findings(nats_server))[what]
         assert worst.level is level
         assert told in worst.found
         assert worst.advice
@@ -137,7 +144,7 @@ async def test_a_stream_that_is_not_as_it_should_be_is_told_and_left(
 
 
 async def test_a_url_that_serve_would_not_take_is_told(nats_server: NatsServer) -> None:
-    (finding,) = await examine_log(NatsAccess(url=f"127.0.0.1:{nats_server.port}"))
+    (finding,) = await examine_streams(NatsAccess(url=f"127.0.0.1:{nats_server.port}"))
     assert finding.level is Level.FAIL
     assert "nats://host:4222" in finding.found
 

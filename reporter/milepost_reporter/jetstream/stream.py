@@ -73,7 +73,7 @@ async def ensure_stream(api: Api, wanted: Wanted) -> Ensured:
         Unavailable: ask again.
     """
     name = wanted.config["name"]
-    info = await _find(api, name) or await _create(api, wanted) or await _find(api, name)
+    info = await find_stream(api, name) or await _create(api, wanted) or await find_stream(api, name)
     if info is None:
         raise Unavailable(f"{name} came and went")
     differences = list(_differences(info["config"], wanted))
@@ -92,7 +92,13 @@ async def ensure_stream(api: Api, wanted: Wanted) -> Ensured:
     return Ensured(str(info["created"]), [difference.told for difference in differences])
 
 
-async def _find(api: Api, name: str) -> dict[str, Any] | None:
+async def find_stream(api: Api, name: str) -> dict[str, Any] | None:
+    """What NATS says of a stream; None when there is none.
+
+    Raises:
+        StreamUnfit: it may not be looked at.
+        Unavailable: ask again.
+    """
     try:
         return await api.request(f"$JS.API.STREAM.INFO.{name}")
     except Refused as refused:
