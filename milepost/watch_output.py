@@ -104,6 +104,8 @@ class LineOutput:
                 self.say("  ".join(word for word in words if word))
         if status != self._status and self._job.state.ended:
             self.say(self._job.outcome)
+            if self._job.result:
+                self.say(f"result: {self._job.result}")
         self._status = status
 
     def say(self, line: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost import duration
-from milepost.watched_job import Link, Node, WatchedJob
+from milepost.watched_job import Link, Node, WatchedJob, plain
 
 _MARKS: Final = {
     "idle": ("○", "dim"),
@@ -22,7 +22,7 @@ _MARKS: Final = {
 }
 Clock = Callable[[], float]
 
-_OTHER_ROWS: Final = 5
+_OTHER_ROWS: Final = 6
 _WIDE: Final = 100
 
 
@@ -45,6 +45,8 @@ class WatchView:
             yield Text(f"  … and {len(nodes) - len(shown)} more", style="dim")
         if self._job.error:
             yield Text(self._job.error, style="red")
+        if self._job.state.ended and self._job.result:
+            yield Text(f"result: {plain(self._job.result)}", no_wrap=True, overflow="ellipsis")
         trouble = self._trouble()
         if trouble:
             yield Text(trouble, style="yellow")

@@ -148,6 +148,12 @@ class WatchedJob:
         return plain(str((self.state.snapshot()["error"] or {}).get("message") or ""))
 
     @property
+    def result(self) -> str:
+        """What the latest run has returned, as JSON in one line; nothing when it returned nothing."""
+        result = self.state.snapshot()["result"]
+        return "" if result is None else json.dumps(result, ensure_ascii=False)
+
+    @property
     def outcome(self) -> str:
         """How the latest run ended, for people: its error if it had one."""
         return f"{self.name}: {self.state.status}" + (f": {self.error}" if self.error else "")

@@ -65,7 +65,11 @@ def test_wait_ends_as_the_job_does(hub: Service, name: str, code: int) -> None:
     assert ended.returncode == code, ended.stderr
     job, *lines = ended.stdout.splitlines()
     assert " " not in job
-    assert f"{name}: {'failed: ' if code else 'completed'}" in lines[-1]
+    if code:
+        assert f"{name}: failed: " in lines[-1]
+    else:
+        assert lines[-2].endswith(f"{name}: completed")
+        assert lines[-1].endswith('result: {"rows": 3}')
 
 
 def test_a_job_that_runs_is_cancelled_and_wait_says_so(hub: Service) -> None:

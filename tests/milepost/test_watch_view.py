@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -61,6 +62,16 @@ def test_what_a_run_failed_with_is_shown_until_the_next_begins() -> None:
     job.take({"type": "job.progress", "payload": {"status": "running", "run": 2}}, 0, AT)
     assert "RuntimeError" not in rendered(job)
     assert job.outcome == "job 42: running"
+
+
+def test_what_a_job_returned_is_shown_in_one_line_when_it_has_ended() -> None:
+    job = watched(kind="result", data={"text": "long \u202e" * 100})
+    assert "result" not in rendered(job)
+    job.take({"type": "job.progress", "payload": {"status": "completed"}}, 0, AT)
+    (line,) = (line for line in rendered(job, width=60).splitlines() if "result" in line)
+    assert line.startswith('result: {"text": "long  long')
+    assert line.rstrip().endswith("…")
+    assert json.loads(job.result) == {"text": "long \u202e" * 100}
 
 
 def test_markup_in_a_name_is_text() -> None:
