@@ -79,7 +79,13 @@ def _so_far(reading: Reading) -> list[str]:
     if total is None:
         return [_amount(reading, reading.n)]
     scale = _scale(reading, total)
-    return [f"{_scaled(reading.n, scale)}/{_amount(reading, total)}", f"{int(100 * reading.n / total)} %"]
+    return [f"{_scaled(reading.n, scale)}/{_amount(reading, total)}", f"{_percent(reading.n, total)} %"]
+
+
+def _percent(done: float, total: float) -> int:
+    """Rounded down: 100 are all."""
+    hundredfold = 100 * done
+    return int(hundredfold / total if math.isfinite(hundredfold) else 100 * (done / total))
 
 
 def _sensible_total(reading: Reading) -> float | None:

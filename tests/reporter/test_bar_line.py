@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from milepost_reporter.bar_line import Pace, Reading, last_line, line, plain
 
@@ -28,6 +29,7 @@ def reading(n: float = 3_000, total: float | None = 10_000, **more: Any) -> Read
         (reading(n=12, total=10, unit=""), "Load: 12, 1,200/s"),
         (reading(n=0.25, total=1.0, rate=None), "Load: 0.25/1 rows, 25 %"),
         (reading(n=9_999, total=10_000, rate=None), "Load: 9,999/10,000 rows, 99 %"),
+        (reading(n=29, total=100, rate=None), "Load: 29/100 rows, 29 %"),
         (
             reading(n=3_000_000, total=10_000_000, unit="B", divisor=1000, rate=1.25e6),
             "Load: 3.0/10.0 MB, 30 %, 1.2 MB/s, 6 s left",
@@ -71,6 +73,7 @@ READINGS: Final = st.builds(
 
 
 @given(READINGS)
+@example(reading(n=sys.float_info.max, total=sys.float_info.max))
 def test_whatever_a_bar_shows_is_one_line(read: Reading) -> None:
     for said in (line(read), last_line(read, "completed")):
         assert len(said.splitlines()) == 1
