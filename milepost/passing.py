@@ -79,6 +79,11 @@ class Passing:
         """Whether everything has been passed on."""
         return not any(output.thread.is_alive() for output in self._outputs)
 
+    @property
+    def failure(self) -> str | None:
+        """Why what was said on standard output is not all there, as on a full disk; not that nobody reads it."""
+        return self._outputs[0].failure
+
     def join(self, seconds: float) -> None:
         """Wait for at most about so long until it has."""
         for output in self._outputs:
@@ -94,6 +99,7 @@ class _Output:
         self._running, self._ended = os.pipe()
         self._left = _AFTER_THE_END
         self._rest_since: float | None = None
+        self.failure: str | None = None
         self.thread = threading.Thread(target=self._run, name=f"milepost-output-{number}", daemon=True)
 
     def begin(self) -> None:
@@ -114,6 +120,9 @@ class _Output:
         except OSError as error:
             # What the command writes has nowhere to go any more.
             logger.debug("output %d is no longer passed on: %s", self._number, error)
+            # The pipe had taken it from the command before: who has ended since does not know.
+            if not self._is_terminal and not isinstance(error, BrokenPipeError | ConnectionResetError):
+                self.failure = error.strerror
         finally:
             # A terminal's size is looked at by another thread.
             self._is_terminal = False

@@ -45,6 +45,9 @@ _NOT_EXECUTABLE: Final = 126
 _SIGNALLED: Final = 128
 """As a shell has them."""
 
+_NOT_WRITTEN: Final = 1
+"""As commands have it whose output has no room."""
+
 _LOOK: Final = 1.0
 """Seconds until lines beyond the rate are looked for."""
 
@@ -379,7 +382,18 @@ class _Run:
         if self._killed_at is not None or (code and self._interrupted):
             status = "cancelled"
         by_interrupt = code == -signal.SIGINT and command.has_terminal
-        return _Outcome(status, reason, code if code >= 0 else _SIGNALLED - code, by_interrupt)
+        ended = _Outcome(status, reason, code if code >= 0 else _SIGNALLED - code, by_interrupt)
+        lost = None if self._passing is None else self._passing.failure
+        return ended if lost is None else self._not_written(ended, lost)
+
+    def _not_written(self, ended: _Outcome, lost: str) -> _Outcome:
+        """The command has ended without knowing that its output is not all there, or of the SIGPIPE that told it so."""
+        reason = f"standard output: {lost}"
+        _say(reason)
+        if ended.status == "completed":
+            return _Outcome("failed", reason, _NOT_WRITTEN)
+        by_pipe = ended.status == "failed" and ended.code == _SIGNALLED + signal.SIGPIPE
+        return ended._replace(reason=reason) if by_pipe else ended
 
 
 class _FirstWarning(logging.Handler):

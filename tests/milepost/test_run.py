@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -173,6 +174,16 @@ def test_nobody_reads_any_more_and_the_command_is_told(job: RunJob) -> None:
         process.stdout.close()
         assert process.wait(30) == 128 + signal.SIGPIPE
     assert job.ended()["error"]["message"] == "killed by SIGPIPE"
+
+
+@pytest.mark.parametrize(("program", "code"), [(["echo", "lost"], 1), (["yes"], 128 + signal.SIGPIPE)])
+def test_a_full_disk_is_told_also_when_the_command_could_not_know(job: RunJob, program: list[str], code: int) -> None:
+    told = "standard output: No space left on device"
+    with Path("/dev/full").open("wb") as full, job.start("--quiet", "--", *program, stdout=full) as process:
+        assert process.communicate(timeout=60)[1] == f"milepost: {told}\n".encode()
+        assert process.returncode == code
+    snapshot = job.ended()
+    assert (snapshot["status"], snapshot["error"]["message"]) == ("failed", told)
 
 
 WITHOUT = {"NATS_URL": "nats://127.0.0.1:1", "MILEPOST_TENANT": "acme"}
