@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from milepost_reporter.cancel import CancelToken
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from milepost_runner.errors import BadPayload
 from milepost_runner.progress import Progress
@@ -71,15 +72,24 @@ class Handler:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The payload's JSON Schema; `{}` takes anything."""
-        return {} if self._adapter is None else self._adapter.json_schema()
+        """The payload's JSON Schema; `{}` takes anything: so does that of a type for which pydantic knows none."""
+        try:
+            return {} if self._adapter is None else self._adapter.json_schema()
+        except Exception:  # the type is the user's, and may have a say in it
+            return {}
 
     def read(self, payload: Any) -> Any:  # noqa: ANN401 - JSON in, the model out
         """The payload as the function takes it. BadPayload, with the reasons, when it does not fit."""
         if self._adapter is None:
             return payload
         try:
-            return self._adapter.validate_python(payload)
+            written = to_json(payload, inf_nan_mode="constants")
+        except ValueError as error:
+            why = f"it is no JSON: {error}"
+            raise BadPayload(why, [{"loc": [], "msg": why}]) from None
+        try:
+            # A strict model takes a time or a set out of JSON's texts and lists, and not out of Python's.
+            return self._adapter.validate_json(written)
         except ValidationError as error:
             reasons = [
                 {"loc": list(told["loc"]), "msg": told["msg"]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from milepost_reporter.cancel import CancelToken
 from milepost_runner.errors import BadPayload
 from milepost_runner.handler import Handler, check_name
 from milepost_runner.progress import Progress
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from tests.runner.any_json import JSON
 
@@ -53,6 +54,30 @@ def test_without_a_model_any_json_is_taken_as_it_is(payload: object) -> None:
     handler = Handler("plain", plain)
     assert handler.schema == {}
     assert handler.read(payload) is payload
+
+
+class Strict(BaseModel):
+    """What takes nothing for something else."""
+
+    model_config = ConfigDict(strict=True)
+
+    when: datetime
+    tags: frozenset[str]
+
+
+def test_a_strict_model_reads_what_json_has_no_types_for() -> None:
+    given = {"when": "2024-02-29T12:00:00Z", "tags": ["a", "b"]}
+    read = Handler("strict", plain, payload=Strict).read(given)
+    assert read == Strict(when=datetime(2024, 2, 29, 12, tzinfo=UTC), tags=frozenset("ab"))
+    with pytest.raises(BadPayload, match="no JSON"):
+        Handler("strict", plain, payload=Strict).read({"when": object()})
+
+
+def test_a_type_without_a_schema_is_checked_by_the_worker_alone() -> None:
+    """One handler's type does not keep its worker from telling of all the others."""
+    handler = Handler("lines", plain, payload=Annotated[Any, PlainValidator(lambda text: text.splitlines())])
+    assert handler.schema == {}
+    assert handler.read("a\nb") == ["a", "b"]
 
 
 def test_what_does_not_fit_is_told_with_its_place() -> None:
