@@ -8,7 +8,12 @@ import typer
 
 from milepost import duration, hub_url
 from milepost.errors import UsageError
-from milepost.verification import NO_KEY
+from milepost.verification import NEW_KEY
+
+NO_SECRET = (
+    "no secret to sign tokens with: set MILEPOST_JWT_SECRET to the one that the hub has,\n"
+    f"or, before the hub is started, to a new one for both, as in\n{NEW_KEY}"
+)
 
 Secret = Annotated[
     str | None,
@@ -72,7 +77,7 @@ def token(
     from milepost_hub.token import issue
 
     if not secret:
-        raise UsageError(NO_KEY)
+        raise UsageError(NO_SECRET)
     try:
         made = issue(
             secret,

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from milepost_hub.keys import KeySource
     from milepost_hub.signer import Signer
 
-NO_KEY = (
-    "no secret to sign or verify tokens with: set MILEPOST_JWT_SECRET to 32 random characters, as in\n"
-    "  export MILEPOST_JWT_SECRET=\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')\""
-)
+NEW_KEY = "  export MILEPOST_JWT_SECRET=\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')\""
+NO_KEY = f"no secret to verify tokens with: set MILEPOST_JWT_SECRET to 32 random characters, as in\n{NEW_KEY}"
 
 
 class Verification(BaseModel):

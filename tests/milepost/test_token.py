@@ -61,7 +61,7 @@ def test_a_link_opens_the_dashboard_with_the_token(arguments: list[str], end: st
 @pytest.mark.parametrize(
     ("arguments", "env", "told"),
     [
-        (["--tenant", "acme"], {}, "MILEPOST_JWT_SECRET"),
+        (["--tenant", "acme"], {}, "MILEPOST_JWT_SECRET to the one that the hub has"),
         (["--tenant", "acme"], {"MILEPOST_JWT_SECRET": "short"}, "HS256 needs"),
         (["--tenant", "a.b"], ENV, "tenant"),
         (["--tenant", "acme", "--ttl", "soon"], ENV, "no duration"),
