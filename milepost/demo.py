@@ -7,6 +7,8 @@ import collections
 import contextlib
 import os
 import secrets
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -328,6 +330,8 @@ def _environment(stage: Stage) -> dict[str, str]:
 
 def _show_stage(stage: Stage, job: str) -> None:
     websocket = hub_url.websocket_url(stage.hub)
+    # a virtual environment's, as `make demo` has it, is not found by its name in another terminal
+    program = "milepost" if shutil.which("milepost") else shlex.quote(str(Path(sys.argv[0]).absolute()))
     typer.echo(
         f"""Milepost serves {stage.hub}, from NATS at {stage.nats}
 
@@ -338,8 +342,8 @@ def _show_stage(stage: Stage, job: str) -> None:
   The token in it, of tenant {_TENANT}, good for 12 hours:
     export MILEPOST_URL={stage.hub} MILEPOST_TOKEN={stage.token}
   The same job in another terminal, another one, or raw:
-    milepost watch {job}
-    milepost submit {_HANDLER} --wait
+    {program} watch {job}
+    {program} submit {_HANDLER} --wait
     echo '{{"action":"subscribe","jobId":"{job}"}}' | websocat -n "{websocket}?token=$MILEPOST_TOKEN"
     nats sub -s {stage.nats} 'tenant.*.job.*.>'
 """

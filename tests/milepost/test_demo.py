@@ -9,13 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.milepost.console import milepost
+from tests.milepost.console import milepost, script
 from tests.milepost.terminal import Open
 
 
 def test_without_a_terminal_it_shows_the_job_to_its_end_and_its_report(tmp_path: Path) -> None:
-    ended = milepost("demo", env={"TMPDIR": str(tmp_path)}, seconds=120)
+    ended = milepost("demo", env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}, seconds=120)
     assert ended.returncode == 0, ended.stderr
+    assert f"    {script()} watch " in ended.stdout, "it is not on that path"
     for node in ("Scan sources", "Tokenize", "Load into SQLite", "Index", "Query report"):
         assert f"{node}: running" in ended.stdout
         assert f"{node}: completed" in ended.stdout
