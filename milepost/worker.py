@@ -6,9 +6,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
+import sys
+import threading
 import traceback
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from milepost_runner.settings import RunnerSettings, WorkerSettings
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
     from milepost_runner.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+_EXIT: Final = 3.0
+"""Seconds that what handlers have left behind may hold up the exit."""
 
 GROUPS: Final[dict[type[BaseModel], Group]] = {
     NatsAccess: nats_access.GROUP,
@@ -95,7 +102,8 @@ def worker(
     with contextlib.ExitStack() as stack:
         health = None if health_port is None else stack.enter_context(listen(health_host, health_port))
         with asyncio.Runner(loop_factory=loop_factory()) as loops:
-            loops.run(_work(made, nats.shown, health))
+            _run(loops.get_loop(), _work(made, nats.shown, health))
+            _bound_the_exit()
 
 
 def _merged(nats: NatsAccess, runner: RunnerSettings, own: WorkerSettings) -> WorkerSettings:
@@ -130,6 +138,33 @@ def _why(error: BaseException) -> str:
     # The first are this command's own, and the runner's.
     theirs = frames[2:]
     return f"{told} ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else told
+
+
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    """To its end, whatever comes out of the loop: what a handler's own task is left by, `sys.exit`, ends only that."""
+    task = loop.create_task(work)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            logger.warning("%r left a task that a handler has begun: the worker goes on", error)
+
+
+def _bound_the_exit() -> None:
+    """All is said and done: tasks that do not let themselves be cancelled, and threads without an end, are left."""
+    timer = threading.Timer(_EXIT, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    logger.warning("tasks or threads that handlers have begun do not end: they are ended with the worker")
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
 
 
 async def _work(worker: Worker, nats: str, health: socket.socket | None) -> None:

@@ -17,6 +17,8 @@ from tests.milepost.console import Running, milepost, running
 from tests.milepost.jobs_console import HANDLERS, Client, working
 from tests.waiting import eventually
 
+ASYNC = "tests.milepost.async_handlers"
+
 
 def logged(process: Running) -> list[dict[str, Any]]:
     """The lines of a worker that has ended, but for the one on standard output."""
@@ -89,6 +91,33 @@ def test_ctrl_c_cuts_a_drain_short(nats_server: NatsServer) -> None:
             worker.until("ending at once")
             assert worker.end() == 0
         assert client.status(job) == "queued"
+
+
+@pytest.mark.parametrize("executor", ["async", "thread"])
+def test_what_handlers_left_behind_does_not_hold_up_the_exit(nats_server: NatsServer, executor: str) -> None:
+    arguments = ("--executor", executor, "--cancel-wait", "0.1")
+    with serving(nats_server.url) as service, working(nats_server.url, *arguments, modules=(ASYNC,)) as worker:
+        client = Client(service, "acme")
+        job = client.submit("never-back")
+        eventually(lambda: client.status(job) == "running")
+        worker.interrupt()
+        assert worker.end() == 0
+        assert "they are ended with the worker" in worker.rest()[-1]
+        assert client.status(job) == "queued"
+
+
+def test_an_exit_in_a_handler_s_own_task_ends_the_job_and_not_its_worker(nats_server: NatsServer) -> None:
+    with (
+        serving(nats_server.url) as service,
+        working(nats_server.url, "--executor", "async", modules=(ASYNC,)) as worker,
+    ):
+        client = Client(service, "acme")
+        ended = milepost("submit", "exit-in-a-task", "--wait", env=client.environment)
+        assert ended.returncode == 1
+        assert "it leaves" in ended.stdout
+        assert milepost("submit", "echo", "--wait", env=client.environment).returncode == 0
+        worker.process.terminate()
+        assert worker.end() == 0
 
 
 def test_ctrl_c_ends_one_that_never_reached_nats() -> None:
