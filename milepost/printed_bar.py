@@ -26,6 +26,7 @@ _RATE: Final = re.compile(
     r"(?:(?P<inverse>[kMGTPEZY]?s/)(?P<per>[^,\]]*)|(?P<unit>[^,\]]*?)/s(?=[,\]]|\Z))"
     r"(?P<more>, .*)?\]?\Z"
 )
+_BRACKET: Final = re.compile(r"[\[\]]")
 _SCALED_RATE: Final = re.compile(r"(?:\d\.\d\d|\d\d\.\d|\d{3})\Z")
 _SCALE: Final = {letter: 1_000**power for power, letter in enumerate("kMGTPEZY", 1)}
 _LONGEST_COUNTS: Final = 64
@@ -33,7 +34,10 @@ _LARGEST: Final = 2**63
 
 
 class PrintedBar(NamedTuple):
-    """`rows` of `total` `unit`: None where the line does not say. `name` is empty without a description."""
+    """`rows` of `total` `unit`: None where the line does not say. `name` is empty without a description.
+
+    `behind` is what somebody else has written behind the bar before a line feed, as what a loop prints is.
+    """
 
     name: str
     rows: float | None
@@ -41,13 +45,30 @@ class PrintedBar(NamedTuple):
     unit: str | None
     postfix: str | None
     complete: bool
+    behind: str = ""
 
 
 def parse_bar(line: str) -> PrintedBar | None:
-    """The bar that a line is, or None."""
+    """The bar that a line begins with, or None."""
     clock = _CLOCK.search(line)
     if clock is None:
         return None
+    end = _end(line, clock.end())
+    bar = _parse(line[:end], clock)
+    return bar and bar._replace(behind=line[end:].strip())
+
+
+def _end(line: str, place: int) -> int:
+    """Where the bracket around the clock is closed: a postfix may have brackets of its own. Cut, it has no end."""
+    depth = 1
+    for bracket in _BRACKET.finditer(line, place):
+        depth += 1 if bracket[0] == "[" else -1
+        if depth == 0:
+            return bracket.end()
+    return len(line)
+
+
+def _parse(line: str, clock: re.Match[str]) -> PrintedBar | None:
     rate = _RATE.match(line, clock.end())
     unit, postfix = _unit(rate), _postfix(rate)
     head = line[: clock.start()]

@@ -171,7 +171,8 @@ class _Output:
         bar = parse_bar(line.text) if self._spoken.bars else None
         if bar is not None:
             self._bars.show(bar, line)
-        return line.text if bar is None and line.done else None
+        text = line.text if bar is None else bar.behind
+        return text if text and line.done else None
 
     def _say(self, text: str, now: float) -> None:
         self.last.append(text)
@@ -252,7 +253,9 @@ class _Bars:
                 return
             shown.node = self._told.node(shown.node.id, bar.name or "progress", total=bar.total, unit=bar.unit)
             shown.complete = False
-        shown.row, shown.text, shown.rows, shown.total = line.row, line.text, rows, bar.total
+        # What is behind it has pushed it up: there it is no longer the bar that is drawn.
+        text = line.text.removesuffix(bar.behind).rstrip()
+        shown.row, shown.text, shown.rows, shown.total = line.row, text, rows, bar.total
         shown.node.report(rows, total=bar.total, message=bar.postfix)
         if bar.complete:
             shown.complete = True
@@ -263,6 +266,9 @@ class _Bars:
         same = self._by_name.get(bar.name, [])
         if free := [one for one in same if self._may_be(one, line)]:
             return min(free, key=lambda one: _unlike(one, bar, line))
+        # A line feed of somebody's has moved it, and it stands above as it was: one that is new begins with 0.
+        if bar.rows and (moved := [one for one in same if one.total == bar.total and one.rows <= bar.rows]):
+            return min(moved, key=lambda one: _unlike(one, bar, line))
         if self._number >= _BARS:
             return None
         self._number += 1

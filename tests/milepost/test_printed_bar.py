@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from milepost.printed_bar import parse_bar
+from milepost.printed_bar import PrintedBar, parse_bar
 from milepost.terminal_lines import TerminalLines
 
 WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N"), include_characters=" _-.()#=/"), max_size=20)
@@ -89,9 +89,18 @@ CUT = "cut:  42%|█| 42/100 [00:01<00:01, 42.00it/s, loss=0.12345, accura"
     ],
 )  # fmt: skip
 def test_figures(line: str, figures: tuple[Any, ...]) -> None:
-    bar = parse_bar(line)
-    assert bar is not None
-    assert tuple(bar) == figures
+    assert parse_bar(line) == PrintedBar(*figures)
+
+
+@pytest.mark.parametrize("postfix", ["", ", loss=1", ", at=[1, 2], lr=1"])
+@pytest.mark.parametrize("counts", ["5it [00:01", " 42%|####  | 42/100 [00:01<00:01"])
+@pytest.mark.parametrize("behind", ["epoch 1", "Traceback (most recent call last):", "[INFO] took [1 s]", "x, y]"])
+def test_what_is_written_behind_a_bar_is_not_part_of_it(counts: str, postfix: str, behind: str) -> None:
+    line = f"{counts},  4.99it/s{postfix}]"
+    alone = parse_bar(line)
+    assert alone is not None
+    assert (alone.unit, alone.postfix, alone.behind) == ("it", postfix.removeprefix(", ") or None, "")
+    assert parse_bar(f"{line}   {behind}") == alone._replace(behind=behind)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,25 @@ def test_a_bar_is_a_node_and_no_log_line() -> None:
     assert heard.logs == ["done"]
 
 
+def test_what_is_printed_behind_a_bar_is_a_line() -> None:
+    heard = Heard()
+    heard.say(b"\rLoad:  50%|#    | 1/2 [00:00<00:00,  1.00it/s]row 1 has no date\n")
+    heard.say(b"\rLoad:  50%|#    | 1/2 [00:00<00:00,  1.00it/s]")
+    heard.say(b"Traceback (most recent call last):\nValueError: x\n")
+    assert heard.logs == ["row 1 has no date", "Traceback (most recent call last):", "ValueError: x"]
+    assert heard.spoken.last_lines(0) == "\n".join(heard.logs)
+    assert heard.settled() == [("Load", 1, 2, "it", "running")]
+
+
+def test_a_bar_that_line_feeds_push_down_is_the_same_node() -> None:
+    heard = Heard()
+    for rows in range(4):
+        heard.say(f"\rLoad:  {rows}0%|#    | {rows}/10 [00:00<00:00,  1.00it/s]".encode())
+        heard.say(b"printed\n" if rows % 2 else b"\nprinted\n")
+    assert heard.logs == ["printed"] * 4
+    assert heard.settled() == [("Load", 3, 10, "it", "running")]
+
+
 def test_a_bar_without_a_name_and_without_a_total() -> None:
     heard = Heard()
     heard.say(bar(7, None) + b"\n")
