@@ -42,6 +42,9 @@ _RECOVERY: Final = 1.0
 _RECORD: Final = "record"
 """What answers to records are addressed with, in place of a go."""
 
+ENDED_BY_OTHERS: Final = "ended"
+"""The sort of the complaint that a run's end came second."""
+
 _NO_STREAM: Final = "no stream takes the events: has a hub ever run here?"
 _NO_ANSWER: Final = "it did not answer in time"
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -261,7 +264,7 @@ class Lane:
                 self._complain("again", "the stream takes no events of job %s for now: %s", self._job, answer.words)
         elif what is What.ENDED_BY_OTHERS:
             self._complain(
-                "ended",
+                ENDED_BY_OTHERS,
                 "run %d of job %s had been ended by somebody else before this end was told, so it does not count: "
                 "declared lost after a lease without a beat, or ended by another process",
                 self._run,

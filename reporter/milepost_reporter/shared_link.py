@@ -7,6 +7,7 @@ ended with the process, which waits for what is left as it does for any reporter
 import functools
 import heapq
 import itertools
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from milepost_reporter import control, process, subject
 from milepost_reporter.carrier import Carrier
-from milepost_reporter.lane import Lane
+from milepost_reporter.lane import ENDED_BY_OTHERS, Lane
 from milepost_reporter.lane_sender import LaneSender
 from milepost_reporter.lanes import Lanes, Member
 from milepost_reporter.outbox import Outbox
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
     from milepost_reporter.jetstream.client import WireClient
+
+_logger: Final = logging.getLogger("milepost_reporter")
 
 _MANY: Final = 100
 """Jobs that have ended and wait to be told, when the next one waits a moment."""
@@ -83,17 +86,21 @@ class SharedLink(Carrier):
         begun: Callable[[], bool],
         *,
         owner: bool,
-        early_record: bool,
+        alone: bool,
     ) -> "SharedSender":
-        """What empties one reporter's outbox; see `Lane` for the arguments."""
+        """What empties one reporter's outbox; see `Lane` for the arguments.
+
+        alone: whether the job is known to have no other reporter: then it needs no early record, and that somebody else
+        has ended its run is worth a warning.
+        """
         lane = Lane(
             settings,
             reporter,
             outbox,
             owner=owner,
             begun=begun,
-            complain=self._complain,
-            early_record=early_record,
+            complain=self._complain if alone else self._complain_of_several,
+            early_record=not alone,
         )
         name = str(next(self._numbers))
         self._lanes.add(Member(name, lane, sample, settings.interval))
@@ -178,6 +185,13 @@ class SharedLink(Carrier):
             if not self._answers[place]:
                 del self._answers[place]
         self.wake()
+
+    def _complain_of_several(self, sort: str, message: str, *values: object) -> None:
+        """Where several may end a run, one is first."""
+        if sort == ENDED_BY_OTHERS:
+            _logger.debug(message, *values)
+        else:
+            self._complain(sort, message, *values)
 
     def _gave_up(self) -> None:
         self._complain("gave up", "more jobs than can be kept while NATS does not take their events: the oldest go")

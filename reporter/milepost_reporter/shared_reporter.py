@@ -87,7 +87,7 @@ class SharedReporter(Reporter):
             self._sample,
             self._speaks,
             owner=self._owner,
-            early_record=not self._alone,
+            alone=self._alone,
         )
 
     def _job_event(self, status: str, message: str | None = None, error: dict[str, str] | None = None) -> bytes:

@@ -178,6 +178,18 @@ def test_what_comes_later_comes_at_the_latest_with_the_processs_end(log_nats: Na
     assert "late" in by_job(stored(log_nats.url))
 
 
+def test_one_of_several_whose_end_comes_second_is_nothing_to_warn_of(
+    log_nats: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for alone in (False, True):
+        for _ in range(2):
+            reporter(log_nats.url, f"alone-{alone}", alone=alone).finish(COMPLETED)
+            eventually(lambda: not len(link(log_nats.url)))
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert "alone-True" in warned[0]
+
+
 def test_a_forked_child_has_a_link_of_its_own_and_sends_all_before_it_ends(log_nats: NatsServer) -> None:
     run(log_nats.url, "parent")
     child = os.fork()
