@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -16,13 +17,16 @@ from celery.exceptions import TimeLimitExceeded
 from celery.result import AsyncResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from milepost_reporter import shared_link
 from milepost_reporter.celery import meta as metas
 from milepost_reporter.celery import report_tasks
 from milepost_reporter.celery.count import is_last, redeliveries
-from milepost_reporter.celery.place import HEADER, ids_of, job_id, node_id, read_place
+from milepost_reporter.celery.execution import Execution
+from milepost_reporter.celery.place import HEADER, Place, ids_of, job_id, node_id, read_place
 from milepost_reporter.event import parse_event
 from milepost_reporter.names import is_name
 from milepost_reporter.run import Verdict
+from milepost_reporter.settings import Settings
 from milepost_reporter.state import JobState
 from milepost_reporter.subject import parse
 
@@ -526,6 +530,35 @@ def test_threads_and_a_nats_that_is_away(redis_url: str, tmp_path: Path) -> None
             nats.start()
             for task in away:
                 assert stage.ended(task.id).state.status == "completed"
+
+
+@needs_redis
+def test_a_cold_shutdown_promises_no_run_of_a_message_that_is_acknowledged(redis_url: str, tmp_path: Path) -> None:
+    name = uuid.uuid4().hex
+    with NatsServer() as nats:
+        make_streams(nats.url)
+        stage = Stage(nats, tmp_path)
+        with celery_worker.worker(redis_url, tmp_path, environ(nats), "-c", "1", "-Q", "cold") as worker:
+            job = call(waits.s(name), queue="cold")
+            stage.began(name)
+            worker.send_signal(signal.SIGQUIT)
+            told = stage.ended(job)
+    assert (told.state.status, told.state.run) == ("failed", 1)
+    assert told.state.snapshot()["error"]["message"] == "stopped by its worker"
+
+
+def test_a_member_whose_result_backend_fails_is_over_all_the_same(log_nats: NatsServer, tmp_path: Path) -> None:
+    other = Celery("other", broker="memory://", backend=f"file://{tmp_path}")
+    task = other.task(name="member")(node_id)
+    settings = Settings(nats_url=log_nats.url, tenant=TENANT, job="group", name=None)
+    execution = Execution("a", task, Place(job="group", canvas=True, path=(("g", 2, 0),)), frozenset(), settings)
+    execution.begin()
+    task.backend.path = str(tmp_path / "gone").encode()
+    with pytest.raises(OSError, match="gone"):
+        execution.end("SUCCESS", None)
+    eventually(lambda: not len(shared_link.of(settings)))
+    assert shared_link.close()
+    other.close()
 
 
 def test_without_settings_tasks_are_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

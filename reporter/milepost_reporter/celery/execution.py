@@ -105,6 +105,13 @@ class Execution:
     def end(self, state: str | None, retval: object) -> None:
         """It has run; `state` is Celery's, None when something left it that is no Exception."""
         current.leave(self.reporter)
+        try:
+            self._tell_end(state, retval)
+        except Exception:  # a result backend that does not answer
+            self.reporter.begin_close()
+            raise
+
+    def _tell_end(self, state: str | None, retval: object) -> None:
         ending = self._ended_as(state, retval)
         if ending is None:
             self._leave_open(state)

@@ -152,9 +152,7 @@ class TaskReports:
         if execution is not None:
             execution.will_retry(reason, einfo)
         else:
-            self._ended_elsewhere(
-                vars(request), sender.name, Ending.failed(getattr(reason, "exc", None) or reason), retry=True
-            )
+            self._stopped_elsewhere(sender.name, request, getattr(reason, "exc", None) or reason)
 
     def _on_failure(self, sender: Any, task_id: str, exception: BaseException, einfo: Any = None, **_: object) -> None:  # noqa: ANN401
         execution = self._running.get(task_id)
@@ -212,6 +210,16 @@ class TaskReports:
             args, kwargs, _ = message.payload
             told = {**message.headers, "args": args, "kwargs": kwargs}
             self._ended_elsewhere(told, name, Ending.failed(f"no worker here knows the task {name}"))
+
+    def _stopped_elsewhere(self, name: str, request: Any, error: BaseException | None) -> None:  # noqa: ANN401
+        """A worker says that it retries, without a word of the task's: it has stopped it, as in a cold shutdown.
+
+        It says so too of a message that it has acknowledged already, which nobody delivers again.
+        """
+        message = self._received.get(request.id)
+        again = message is None or not message.acknowledged
+        ending = Ending.failed(error if error is not None else "stopped by its worker")
+        self._ended_elsewhere(vars(request), name, ending, retry=again)
 
     def _ended_elsewhere(self, told: Mapping[str, Any], name: str, ending: Ending, *, retry: bool = False) -> None:
         """Tell the end of a task that did not run here, or cannot say so itself any more."""
