@@ -16,10 +16,19 @@ _PATIENCE: Final = 30.0
 """Seconds for the hub to answer."""
 _LONGEST: Final = 1024 * 1024
 _LONGEST_WORDS: Final = 200
+_NOBODY_KNOWS: Final = frozenset(
+    {
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""The hub's, or a proxy's that had its answer no more."""
 
 
 class UnavailableError(CommandError):
-    """The hub cannot do it just now, and does not know whether it was done."""
+    """Nobody knows whether it was done: the hub cannot do it just now, or was asked and has not answered."""
 
 
 def ask(method: str, url: str, path: str, token: str, body: Any = None) -> dict[str, Any]:  # noqa: ANN401 - any JSON
@@ -36,13 +45,13 @@ def ask(method: str, url: str, path: str, token: str, body: Any = None) -> dict[
             return _object(response.read(_LONGEST), root)
     except urllib.error.HTTPError as error:
         with error:
-            kind = UnavailableError if error.status == HTTPStatus.SERVICE_UNAVAILABLE else CommandError
+            kind = UnavailableError if error.status in _NOBODY_KNOWS else CommandError
             raise kind(_problem(error.status or 0, error.read(_LONGEST))) from error
     except (OSError, http.client.HTTPException) as error:
-        why = _words(error)
-        raise CommandError(
-            f"the hub at {root} cannot be reached ({why}): is it running, and is MILEPOST_URL (--url) right?"
-        ) from error
+        asked = isinstance(error, OSError) and not isinstance(error, urllib.error.URLError)
+        kind, what = (UnavailableError, "has not answered") if asked else (CommandError, "cannot be reached")
+        check = "is it running, and is MILEPOST_URL (--url) right?"
+        raise kind(f"the hub at {root} {what} ({_words(error)}): {check}") from error
 
 
 def _words(error: Exception) -> str:

@@ -83,7 +83,7 @@ def _read(payload: str) -> Any:  # noqa: ANN401 - any JSON
             raise UsageError(f"{payload}: {getattr(error, 'strerror', None) or error}") from error
     try:
         return json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the payload is not JSON: {error}; a text needs its quotes: '\"text\"'") from error
 
 

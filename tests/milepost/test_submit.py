@@ -111,6 +111,7 @@ def test_what_does_not_fit_is_told_with_its_place(hub: Service) -> None:
         (["submit", "no such name"], "(422)", 1),
         (["submit", "echo", json.dumps("x" * 66_000)], "(413)", 1),
         (["submit", "echo", "{no json"], "not JSON", 2),
+        (["submit", "echo", "[" * 100_000], "not JSON", 2),
         (["submit", "echo", "@/nowhere.json"], "@/nowhere.json", 2),
         (["submit", "echo", "--url", "http://127.0.0.1:1"], "cannot be reached", 1),
         (["submit", "echo", "--url", "ftp://x"], "MILEPOST_URL", 2),
@@ -128,14 +129,23 @@ def test_a_refusal_is_told_in_one_line(hub: Service, arguments: list[str], told:
     assert ended.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b'HTTP/1.0 503 \r\n\r\n{"detail": "jobs cannot be taken just now"}', "(503): jobs cannot be taken just now"),
+        (b"HTTP/1.0 504 \r\n\r\n", "HTTP 504"),
+        (b"", "has not answered (Remote end closed connection without response)"),
+    ],
+    ids=["the hub says so", "its proxy says so", "no answer"],
+)
 @pytest.mark.parametrize(("key", "advice"), [([], "with --key"), (["--key", "k"], "with the same key")])
-def test_who_cannot_know_whether_a_job_was_taken_is_told_so(key: list[str], advice: str) -> None:
+def test_who_cannot_know_whether_a_job_was_taken_is_told_so(
+    key: list[str], advice: str, answer: bytes, told: str
+) -> None:
     class Away(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(503)
-            self.end_headers()
-            self.wfile.write(b'{"detail": "jobs cannot be taken just now"}')
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None: ...
 
@@ -147,7 +157,8 @@ def test_who_cannot_know_whether_a_job_was_taken_is_told_so(key: list[str], advi
         finally:
             away.shutdown()
     assert ended.returncode == 1
-    assert "(503): jobs cannot be taken just now; it may have been taken all the same" in ended.stderr
+    assert told in ended.stderr
+    assert "; it may have been taken all the same" in ended.stderr
     assert advice in ended.stderr
 
 
