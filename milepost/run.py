@@ -131,8 +131,9 @@ def run(
 ) -> None:
     """Run a command as a job: its output as log lines, tqdm's bars as nodes, its exit code as the end.
 
-    Inside another milepost run it is a node of that job. Exit codes: the command's, 128 and the signal's number when
-    one ended it, 127 when it is not there, 126 when it cannot be executed.
+    Inside another milepost run it is a node of that job.
+
+    Exit codes: the command's; 128 and the signal that ended it, 127 it is not there, 126 it cannot be executed.
     """
     if sys.platform == "win32":
         raise CommandError("milepost run needs a system with POSIX processes and terminals, which Windows is not")

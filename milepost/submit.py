@@ -51,8 +51,7 @@ def submit(
 ) -> None:
     """Submit a job; prints its id, and nothing else, on standard output.
 
-    With --wait the lines of milepost watch follow, the last of which is what the job returned, and the command ends as
-    the job does. Ctrl-C leaves the job alone.
+    With --wait it is watched, and the last line is what it returned. Ctrl-C leaves the job alone.
 
     Exit codes: 0 the job was taken, or completed, 1 it was not taken, or failed, 3 it was cancelled, 130 Ctrl-C.
     """
