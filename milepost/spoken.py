@@ -85,7 +85,7 @@ class Spoken:
         self.bars = bars
         self.lines = Bucket(rate, max(1, burst))
         # How many of the last lines beyond the rate are told: not more than there is room for when they are.
-        self.last_lines_told = max(0, min(_LAST_LINES, int(rate * _PAUSE) - 1, int(burst) - 1))
+        self.last_lines_told = max(0, int(min(_LAST_LINES, rate * _PAUSE - 1, burst - 1)))
         self._lock = threading.Lock()
         self._outputs: list[_Output] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -129,6 +130,12 @@ def test_a_rate_of_nothing_tells_no_line_and_still_bars() -> None:
 
 def bar(n: int, total: int | None, name: str = "", unit: str = "it", postfix: str = "") -> bytes:
     return b"\r" + tqdm.format_meter(n, total or 0, 1.0, prefix=name, unit=unit, postfix=postfix).encode()
+
+
+def test_a_rate_without_bounds_tells_every_line() -> None:
+    heard = Heard(rate=math.inf, burst=2)
+    heard.say(b"line\n" * 50)
+    assert heard.logs == ["line"] * 50
 
 
 def test_a_bar_is_a_node_and_no_log_line() -> None:
