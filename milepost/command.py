@@ -12,8 +12,10 @@ adopt it. As a parent of orphans we take leave of all children, not only of our 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -94,17 +96,29 @@ class Command:
         self._before = frozenset(child.pid for child in self._below.children())
         # Behind us, wherever our outputs go.
         self.has_terminal = _has_terminal()
-        self._process = subprocess.Popen(
-            arguments,
-            env=environ,
-            stdout=stdout,
-            stderr=stderr,
-            # What else was opened for it, it gets as ever.
-            close_fds=False,
-            process_group=None if self.has_terminal else 0,
-        )
+        self._process = self._started(arguments, environ, stdout, stderr)
         # Its exit code, or a signal's number below zero, as subprocess has it; None while it runs.
         self.ended: int | None = None
+
+    def _started(
+        self, arguments: Sequence[str], environ: Mapping[str, str], stdout: int | None, stderr: int | None
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                arguments,
+                env=environ,
+                stdout=stdout,
+                stderr=stderr,
+                # What else was opened for it, it gets as ever.
+                close_fds=False,
+                process_group=None if self.has_terminal else 0,
+            )
+        except OSError as error:
+            program = shutil.which(arguments[0], path=environ.get("PATH"))
+            if error.errno != errno.ENOEXEC or program is None:
+                raise
+        # A script that does not say whose it is: the shell's, as for a shell, cron, env and nohup.
+        return self._started(["/bin/sh", program, *arguments[1:]], environ, stdout, stderr)
 
     def reap(self) -> None:
         """See who has ended, of the command and what we have adopted."""

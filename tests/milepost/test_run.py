@@ -236,6 +236,15 @@ def test_a_descriptor_that_was_closed_is_nobody_else_s(job: RunJob, closed: str,
     assert (snapshot["status"], sorted(lines(snapshot))) == ("failed", ["err", "out"])
 
 
+def test_a_script_that_does_not_say_whose_it_is_is_the_shell_s(tmp_path: Path) -> None:
+    script = tmp_path / "nightly"
+    script.write_text('echo "$0" "$1"; exit 4\n')
+    script.chmod(0o755)
+    env = {"MILEPOST_MODE": "disabled", "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    ended = milepost("run", "--", "nightly", "a b", env=env)
+    assert (ended.returncode, ended.stdout) == (4, f"{script} a b\n")
+
+
 def test_what_stands_behind_the_command_is_the_command_s() -> None:
     env = {"MILEPOST_MODE": "disabled"}
     assert milepost("run", "echo", "--name", "x", "--", "-h", env=env).stdout == "--name x -- -h\n"
