@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
+import os
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from milepost_reporter import current
@@ -40,7 +43,7 @@ class Call(NamedTuple):
     def here(self) -> Outcome:
         """Call it in this thread, an async one in an event loop of its own. Never raises."""
         try:
-            with current.using(self.progress):
+            with current.using(self.progress), _here_only():
                 returned = self._call()
                 if inspect.isawaitable(returned):
                     returned = asyncio.run(_awaited(returned))
@@ -51,7 +54,7 @@ class Call(NamedTuple):
     async def in_loop(self) -> Outcome:
         """Call and await it in the running event loop. Never raises, also when its task is cancelled."""
         try:
-            with current.using(self.progress):
+            with current.using(self.progress), _here_only():
                 returned = self._call()
                 if inspect.isawaitable(returned):
                     returned = await returned
@@ -93,6 +96,20 @@ class Call(NamedTuple):
         return Outcome(COMPLETED, result)
 
 
+@contextlib.contextmanager
+def _here_only() -> Iterator[None]:
+    """A process that the handler has forked, and that comes back from it, ends: what follows is its parent's to do.
+
+    In a worker that is an event loop with connections, which two processes would share.
+    """
+    pid = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != pid:
+            os._exit(0)
+
+
 def failed(message: str, details: str | None = None, *, final: bool = False) -> Outcome:
     """A failure in words."""
     error = {"message": message} if details is None else {"message": message, "details": details}
@@ -113,4 +130,5 @@ def _details(reasons: list[dict[str, Any]]) -> str:
 
 
 async def _awaited(returned: Any) -> Any:  # noqa: ANN401 - the user's
-    return await returned
+    with _here_only():  # before asyncio takes the loop apart, whose selector is the parent's too
+        return await returned

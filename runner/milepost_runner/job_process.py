@@ -71,7 +71,6 @@ def run(pipe: socket.socket) -> NoReturn:
 
 
 def _run(pipe: socket.socket) -> int:
-    pid = os.getpid()
     _stand_alone()
     told = _received(pipe)
     first = next(told, None)
@@ -82,8 +81,6 @@ def _run(pipe: socket.socket) -> int:
     threading.Thread(target=_listen, args=(told, cancel), name="milepost-worker", daemon=True).start()
     progress = PipeProgress.over(pipe, order.settings)
     outcome = _outcome(order, progress, cancel)
-    if os.getpid() != pid:  # the handler has forked, and its child came back from it
-        return 0
     progress.take_back()
     progress.close()
     pipe.sendall(frames.write(frames.OUTCOME, _written(outcome)))

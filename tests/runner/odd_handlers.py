@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 import threading
+import warnings
 from typing import Any, Final
 
 from milepost_reporter.cancel import CancelToken
@@ -105,6 +108,23 @@ async def odd_callback(payload: dict[str, Any], progress: Progress, cancel: Canc
     mark(payload, f"run {progress.run}")
     await cancel
     cancel.raise_if_requested()
+
+
+@job("o_forks")
+async def forks(payload: str, progress: Progress, cancel: CancelToken) -> Any:  # noqa: ANN401
+    """Forks, and both come back; what became of the other is the result."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there are threads
+        child = os.fork()
+    if not child:
+        return _left(payload)
+    return (await asyncio.to_thread(os.waitpid, child, 0))[1]
+
+
+def _left(way: str) -> str:
+    if way == "raises":
+        raise ValueError(way)
+    return way
 
 
 @job("o_echo")

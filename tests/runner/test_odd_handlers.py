@@ -94,6 +94,19 @@ async def test_whatever_leaves_a_handler_is_one_failure(nats_server: NatsServer,
         await it.goes_on()
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
+async def test_a_child_that_comes_back_from_a_handler_is_no_second_worker(
+    nats_server: NatsServer, executor: str
+) -> None:
+    async with odd(nats_server, executor) as it:
+        for way in ("returns", "raises"):
+            job = await it.stand.submit("o_forks", way)
+            ended = await it.stand.ended(job)
+            assert (ended.status, ended.result) == ("completed", 0), way
+            assert (await it.stand.told(job)).ends == {1: "completed"}, way
+        await it.goes_on()
+
+
 @pytest.mark.parametrize("blocks", [False, True], ids=["ends its thread", "never comes back"])
 @pytest.mark.parametrize("executor", EXECUTORS)
 async def test_what_a_handler_has_called_back_is_its_own_affair(
