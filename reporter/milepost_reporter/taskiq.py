@@ -96,8 +96,8 @@ class MilepostMiddleware(TaskiqMiddleware):
         """
         if self._settings is not None:
             self._harmless(self._sending, message)
-        execution = _here.get()
-        if execution is not None and execution.task_id == message.task_id:
+        execution = _execution_of(message)
+        if execution is not None:
             await execution.arrived()
         return message
 
@@ -109,18 +109,18 @@ class MilepostMiddleware(TaskiqMiddleware):
 
     def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:
         """Note what a task has raised: how its run ends is told when it is known whether it is tried again."""
-        if (execution := _here.get()) is not None:
+        if (execution := _execution_of(message)) is not None:
             self._harmless(execution.raised, exception)
 
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         """End the job's run."""
-        if (execution := _here.get()) is not None:
+        if (execution := _execution_of(message)) is not None:
             self._harmless(execution.done, result)
 
     def _sending(self, message: TaskiqMessage) -> None:
         message.labels[SENT_LABEL] = moment(time.time())
-        execution = _here.get()
-        if execution is not None and execution.task_id == message.task_id:
+        execution = _execution_of(message)
+        if execution is not None:
             execution.resent()
 
     def _begin(self, message: TaskiqMessage, base: Settings) -> None:
@@ -168,6 +168,8 @@ class _Execution:
     def __init__(self, message: TaskiqMessage, reporter: SharedReporter, function: Callable[..., Any] | None) -> None:
         self.task_id = message.task_id
         self.reporter = reporter
+        self.around: _Execution | None = None
+        """That of the task which waits for this one, where tasks run as they are sent."""
         self._message = message
         self._requeued = message.labels.get(_REQUEUED)
         self._code = getattr(function, "__code__", None)
@@ -187,6 +189,10 @@ class _Execution:
             self.reporter.queued(sent)
         self.reporter.begin()
         current.enter(self.reporter)
+        around = _here.get()
+        while around is not None and (around._over or around._task is not self._task):
+            around = around.around
+        self.around = around
         _here.set(self)
         _under_way.add(self)
         if self._task is not None:
@@ -253,6 +259,8 @@ class _Execution:
             return
         self._over = self._returned = True
         _under_way.discard(self)
+        if self._task is not None:
+            self._task.remove_done_callback(self._left)
         current.leave(self.reporter)
         self.reporter.finish(ending, will_retry=self._will_retry and ending.status != "completed")
 
@@ -274,6 +282,14 @@ class _Execution:
             self._cancelled = self._task.cancel("the task was told to stop")
         else:
             self._loop.call_later(_TRY_AGAIN, self._cancel)
+
+
+def _execution_of(message: TaskiqMessage) -> _Execution | None:
+    """The one of its task that runs here, or within which another does."""
+    execution = _here.get()
+    while execution is not None and execution.task_id != message.task_id:
+        execution = execution.around
+    return execution
 
 
 def job_id(task_id: str) -> str:

@@ -19,9 +19,10 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
+from milepost_reporter.current import current
 from milepost_reporter.names import is_name
 from milepost_reporter.taskiq import MilepostMiddleware, job_id
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, InMemoryBroker, SimpleRetryMiddleware
 from taskiq.kicker import AsyncKicker
 
 from milepost.nats_server import NatsServer
@@ -356,6 +357,30 @@ async def test_without_nats_tasks_run_as_ever(server: NatsServer, workers: dict[
     worker.terminate()
     assert worker.ended() == 0
     assert worker.said.count("Traceback") == 0
+
+
+async def test_a_task_that_runs_where_another_sends_it_leaves_that_one_its_own_end(log_nats: NatsServer) -> None:
+    middleware = MilepostMiddleware(nats_url=log_nats.url, tenant=TENANT)
+    broker = InMemoryBroker(await_inplace=True).with_middlewares(SimpleRetryMiddleware(), middleware)
+
+    @broker.task(task_name="inner", retry_on_error=True, max_retries=2)
+    async def inner() -> int:
+        if current().run == 1:
+            raise OSError("not yet")
+        return 2
+
+    @broker.task(task_name="outer")
+    async def outer() -> str:
+        return (await inner.kiq()).task_id
+
+    await broker.startup()
+    around = Around(log_nats.url, broker)
+    job = (await outer.kiq()).task_id
+    assert await around.ended(job) == [("1", "completed", False)]
+    within = around.events(job, kind="result")[0]["data"]
+    ends = await eventually_async(lambda: len(ends := around.ends(within)) == 2 and sorted(ends))
+    assert ends == [("1", "failed", True), ("2", "completed", False)]
+    await broker.shutdown()
 
 
 def test_without_settings_nothing_is_told_and_wrong_ones_raise(monkeypatch: pytest.MonkeyPatch) -> None:
