@@ -52,6 +52,6 @@ class WorkerSettings(RunnerSettings):
     poll: float = Field(default=30.0, ge=1)
     """How long one question for work waits at NATS."""
     look: float = Field(default=10.0, gt=0)
-    """How often it is looked for queues of new tenants that nobody has told of."""
+    """How often to look for queues of new tenants that nobody has told of."""
     announce: float = Field(default=3_600.0, gt=0)
     """How often the catalog is told again which handlers there are."""
