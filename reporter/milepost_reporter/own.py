@@ -64,7 +64,7 @@ class _Own:
                 self._exit = None
             if self._reporter is None:
                 # What is begun while the process ends would have no end.
-                if self._beginning or not threading.main_thread().is_alive():
+                if self._beginning or _is_ending():
                     return _nobody()
                 self._beginning = True
                 try:
@@ -94,7 +94,7 @@ class _Own:
 
     def _watch_the_end(self) -> None:
         self._pid = os.getpid()
-        self._uncaught_before = _uncaught()
+        self._uncaught_before = _uncaught() if threading.main_thread().is_alive() else None
         leave = sys.exit
 
         def exit_(status: Any = None, /) -> NoReturn:  # noqa: ANN401 - as sys.exit
@@ -132,6 +132,12 @@ def give_way(reporter: Reporter) -> None:
 def _uncaught() -> BaseException | None:
     """What the program was left by, once it was; not what somebody at a prompt has seen and gone on after."""
     return None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+
+
+def _is_ending() -> bool:
+    """Whether the process has nothing left to do but to end; threads that are no daemons are waited for before that."""
+    here = threading.current_thread()
+    return not threading.main_thread().is_alive() and (here is threading.main_thread() or here.daemon)
 
 
 def _is_going_on(exit_: BaseException) -> bool:

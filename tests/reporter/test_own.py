@@ -68,6 +68,21 @@ def test_it_ends_as_the_process_does(shared_nats: NatsServer, ends: str, status:
     assert {event["name"] for event in events} == {"python"}
 
 
+THREAD = (
+    "import threading\n"
+    f"def work():\n threading.main_thread().join()\n exec({ASKS!r})\n"
+    "threading.Thread(target=work).start()\n"
+)
+
+
+@pytest.mark.parametrize(("ends", "status", "code"), [("", "completed", 0), ("raise OSError", "failed", 1)])
+def test_threads_that_outlive_the_main_one_have_it_too(
+    shared_nats: NatsServer, ends: str, status: str, code: int
+) -> None:
+    events = told(shared_nats, THREAD + ends, code)
+    assert [event["status"] for event in events] == ["running", status]
+
+
 def test_where_another_program_speaks_for_the_job_it_tells_neither_start_nor_end(shared_nats: NatsServer) -> None:
     assert told(shared_nats, ASKS, 0, MILEPOST_OWNER="no", MILEPOST_JOB="1") == []
 
