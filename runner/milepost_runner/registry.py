@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,9 +35,9 @@ class Registry:
     def add(self, handler: Handler) -> None:
         """Register a handler. ValueError when its name is taken by a function of another place."""
         there = self._handlers.get(handler.name)
-        # A module that is loaded again, as __main__ or by a reload, brings the same functions once more.
-        if there is not None and there.function.__qualname__ != handler.function.__qualname__:
-            raise ValueError(f"there are two handlers named {handler.name}")
+        if there is not None and not _again(there.function, handler.function):
+            places = f"{_place(there.function)} and {_place(handler.function)}"
+            raise ValueError(f"there are two handlers named {handler.name}: {places}")
         self._handlers[handler.name] = handler
 
     def get(self, name: str) -> Handler | None:
@@ -48,6 +49,27 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._handlers)
+
+
+def _again(there: Function, function: Function) -> bool:
+    """Whether it is the same: a module that is loaded again, as __main__ or by a reload, brings its functions again."""
+    if _name(there) != _name(function):
+        return False
+    return there.__module__ == function.__module__ or _file(there) == _file(function)
+
+
+def _place(function: Function) -> str:
+    return f"{function.__module__}.{_name(function)}"
+
+
+def _name(function: Function) -> str:
+    # what is called need not be a function
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def _file(function: Function) -> object:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return Path(code.co_filename).resolve() if code is not None else function
 
 
 REGISTRY: Final = Registry()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,17 @@ def test_modules_are_found_in_the_working_directory(elsewhere: Path) -> None:
     assert handler is not None
     assert handler.retries == 2
     assert job == REGISTRY.job
+
+
+def test_functions_of_the_same_name_in_two_modules_are_two(elsewhere: Path) -> None:
+    """Neither silently takes the other's place; a module that is reloaded, or run as a program besides, is one."""
+    for module in ("handlers_of_one", "handlers_of_another"):
+        (elsewhere / f"{module}.py").write_text(MODULE.format(name="test-twice"))
+    load(["handlers_of_one"])
+    with pytest.raises(ValueError, match=r"test-twice: handlers_of_one\.handle and handlers_of_another\.handle"):
+        load(["handlers_of_another"])
+    importlib.reload(sys.modules["handlers_of_one"])
+    runpy.run_path("handlers_of_one.py", run_name="__main__")
 
 
 def test_what_an_import_raises_is_not_hidden(elsewhere: Path) -> None:
