@@ -56,3 +56,17 @@ def test_a_link_leads_somewhere(link: Link) -> None:
     assert link.target.exists(), f"there is no {link.path}"
     if link.anchor is not None and link.target.suffix == ".md":
         assert link.anchor in anchors(link.target)
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """Those of the checkout, as `tests/docs`; what is only made there does not count."""
+    named = re.compile(r"`((?:benchmarks|chaos|client|deploy|docker|examples|scripts|tests)/[\w./-]*\w)")
+    made = {"benchmarks/results", "client/node_modules"}
+    missing = [
+        f"{page.name}:{number} {path}"
+        for page in pages()
+        for number, line in prose(page)
+        for path in named.findall(line)
+        if not (ROOT / path).exists() and not any(path.startswith(folder) for folder in made)
+    ]
+    assert missing == []
