@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from milepost_reporter import shared_link
 from milepost_reporter.celery import meta as metas
 from milepost_reporter.celery import report_tasks
-from milepost_reporter.celery.count import is_last, redeliveries
+from milepost_reporter.celery.count import can_count, is_last, redeliveries
 from milepost_reporter.celery.execution import Execution
 from milepost_reporter.celery.place import HEADER, Place, ids_of, job_id, node_id, read_place
 from milepost_reporter.event import parse_event
@@ -572,10 +572,14 @@ def test_without_settings_tasks_are_tasks(monkeypatch: pytest.MonkeyPatch) -> No
     other.close()
 
 
-def test_the_last_of_a_group_finds_the_others_marks_and_one_that_runs_twice_counts_once(tmp_path: Path) -> None:
-    """Keys are bytes in some backends, as in this one."""
-    other = Celery("other", broker="memory://", backend=f"file://{tmp_path}")
+@pytest.mark.parametrize("backend", ["file://{}", "cache+memory://"])
+def test_the_last_of_a_group_finds_the_others_marks_and_one_that_runs_twice_counts_once(
+    backend: str, tmp_path: Path
+) -> None:
+    """Keys are bytes in some backends, as in the first; some give only what is there, by key, as Memcached's does."""
+    other = Celery("other", broker="memory://", backend=backend.format(tmp_path))
     paths = [(("outer", 2, 0),), *((("outer", 2, 1), ("inner", 60, index)) for index in range(60))]
+    assert can_count(other)
     assert not any(is_last(other.backend, path) for path in paths[:-1] * 2)
     assert is_last(other.backend, paths[-1])
     assert [redeliveries(other.backend, "a", counting=counting) for counting in (True, True, False)] == [1, 2, 2]

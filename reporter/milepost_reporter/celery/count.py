@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any, Final
 
 from celery.backends.base import BaseKeyValueStoreBackend
@@ -14,8 +15,12 @@ _AT_ONCE: Final = 50
 
 
 def can_count(app: Any) -> bool:  # noqa: ANN401 - Celery has no types
-    """Whether the app's result backend holds values under keys: then a group's members can tell when all are done."""
-    return isinstance(app.backend, BaseKeyValueStoreBackend)
+    """Whether the app's result backend gives values under several keys: then a group's members can tell when all are
+    done.
+    """
+    backend = app.backend
+    # Amazon S3's gives them one by one only.
+    return isinstance(backend, BaseKeyValueStoreBackend) and type(backend).mget is not BaseKeyValueStoreBackend.mget
 
 
 def is_last(backend: Any, path: tuple[Part, ...]) -> bool:  # noqa: ANN401
@@ -30,7 +35,7 @@ def is_last(backend: Any, path: tuple[Part, ...]) -> bool:  # noqa: ANN401
         others = [one for one in range(size) if one != index]
         random.shuffle(others)
         for start in range(0, len(others), _AT_ONCE):
-            if not all(backend.mget([_mark(backend, gid, one) for one in others[start : start + _AT_ONCE]])):
+            if not _has_all(backend, [_mark(backend, gid, one) for one in others[start : start + _AT_ONCE]]):
                 return False
     return True
 
@@ -45,6 +50,13 @@ def redeliveries(backend: Any, task: str, *, counting: bool) -> int:  # noqa: AN
         known += 1
         backend.set(key, str(known))
     return known
+
+
+def _has_all(backend: Any, keys: list[Any]) -> bool:  # noqa: ANN401
+    values = backend.mget(keys)
+    # In order, None where there is none; of Memcached's and Couchbase's only those that are there, by key.
+    found = list(values.values() if isinstance(values, Mapping) else values)
+    return len(found) == len(keys) and all(found)
 
 
 def _mark(backend: Any, gid: str, index: int) -> Any:  # noqa: ANN401 - text or bytes, as the backend has it
