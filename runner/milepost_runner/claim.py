@@ -97,9 +97,15 @@ class Claim:
             self._revision, self.record = kept.revision, kept.record
             return True
         if kept is None or kept.record.claim != self.record.claim or kept.record.run != self.record.run:
-            raise ClaimLost(f"job {job} is run by {kept.record.worker if kept else 'nobody'} now")
+            raise ClaimLost(_whose(job, kept))
         self._revision, self.record = kept.revision, kept.record
         return False
+
+
+def _whose(job: str, kept: Kept | None) -> str:
+    if kept is None:
+        return f"nothing is known of job {job} any more"
+    return f"job {job} is run by {kept.record.worker or 'nobody'} now"
 
 
 async def take(api: Api, records: Records, work: Work, delivery: Delivery, *, worker: str, deaths: int) -> Claim | None:

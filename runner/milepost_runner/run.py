@@ -92,8 +92,8 @@ class Run:
             # Another job may run while this one's end is told. None comes while NATS does not take that.
             self._release()
             await self._settle(outcome)
-        except ClaimLost:
-            self._over("lost", "somebody else has it")
+        except ClaimLost as lost:
+            self._over("lost", str(lost))
             self._progress.abandon()
         except BaseException:
             self._progress.abandon()

@@ -200,7 +200,7 @@ class Worker:
 
     async def _keep(self) -> None:
         """Have streams, catalog and queues there, whatever happens to NATS."""
-        announced = -self.settings.announce
+        announced, connection = 0.0, 0
         loop = asyncio.get_running_loop()
         # No work is asked for that would have to wait, its time running, until modules are loaded.
         await self._executor.ready()
@@ -209,9 +209,11 @@ class Worker:
             self._news.clear()
             try:
                 if self._api.up:
-                    if loop.time() >= announced + self.settings.announce:
+                    # Another server may be there now, or another life of this one, which has heard of no handler.
+                    now = self._api.connections
+                    if now != connection or loop.time() >= announced + self.settings.announce:
                         await self._announce()
-                        announced = loop.time()
+                        announced, connection = loop.time(), now
                     await self._find_queues()
                     self._ready.set()
             except Unavailable as error:

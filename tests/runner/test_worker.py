@@ -9,13 +9,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from milepost_runner.errors import UnknownHandler
+from milepost_runner.jobs import Jobs
 from milepost_runner.settings import WorkerSettings
 from milepost_runner.subject import WORK, QueueName, work
 from milepost_runner.subject import consumer as consumer_name
 from milepost_runner.worker import Worker
 
 from milepost.nats_server import NatsServer
-from tests.runner.stand import Held, standing
+from tests.runner.handled import impatient
+from tests.runner.stand import Held, standing, worker_settings
 from tests.runner.work_handlers import registry_of
 from tests.waiting import eventually_async
 
@@ -57,6 +60,24 @@ async def test_a_run_that_goes_on_is_seen_in_the_store_and_in_the_log(
         held.release()
         assert (await stand.ended(job)).result == "went on"
         assert (await stand.told(job)).state.summary()["message"] == "holding"
+
+
+async def test_a_nats_that_has_lost_everything_is_told_of_the_handlers_again(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with Worker(nats_server.url, worker_settings(), registry=registry_of()) as worker:
+        await worker.ready()
+        nats_server.stop()
+        with NatsServer(port=nats_server.port, store_dir=tmp_path) as fresh:
+            async with Jobs(fresh.url, impatient()) as jobs, asyncio.timeout(30):
+                await jobs.ready()
+                while True:
+                    try:
+                        job = (await jobs.submissions.submit("acme", "w_steps", {"x": 1})).job
+                        break
+                    except UnknownHandler:
+                        await asyncio.sleep(0.01)  # NATS tells nobody
+                assert (await jobs.store("acme").wait(job)).status == "completed"
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
