@@ -16,22 +16,25 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """A bound socket, so that an address that is taken is told before anything else is started."""
+def listen(host: str, port: int, *, options: str = "--") -> Iterator[socket.socket]:
+    """A bound socket, so that an address that is taken is told before anything else is started.
+
+    options: how the command's two for it begin.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CommandError(f"--host {host}: {error.strerror}; give an address of this machine") from error
+        raise CommandError(f"{options}host {host}: {error.strerror}; give an address of this machine") from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
         except OSError as error:
             why = f"cannot listen on {host} port {port}: {error.strerror}"
-            raise CommandError(f"{why}; give another --port (0 takes a free one)") from error
+            raise CommandError(f"{why}; give another {options}port (0 takes a free one)") from error
         yield listener
 
 

@@ -100,7 +100,9 @@ def worker(
     for handler in REGISTRY:
         logger.info("handler %s of %s, from queue %s", handler.name, handler.function.__module__, handler.queue)
     with contextlib.ExitStack() as stack:
-        health = None if health_port is None else stack.enter_context(listen(health_host, health_port))
+        health = None
+        if health_port is not None:
+            health = stack.enter_context(listen(health_host, health_port, options="--health-"))
         with asyncio.Runner(loop_factory=loop_factory()) as loops:
             _run(loops.get_loop(), _work(made, nats.shown, health))
             _bound_the_exit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,10 @@ def test_it_is_found_as_a_module_too() -> None:
         [sys.executable, "-m", "milepost", "--version"], env=environment(), capture_output=True, text=True, check=True
     )
     assert ended.stdout.startswith("milepost ")
+
+
+def test_a_port_for_its_health_that_is_taken_is_told_with_the_option_s_own_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = milepost("worker", HANDLERS, "--health-port", str(taken.getsockname()[1]))
+    assert ended.returncode == 1
+    assert "give another --health-port" in ended.stderr.splitlines()[-1]
