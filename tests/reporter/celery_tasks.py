@@ -161,6 +161,15 @@ def dies_once(name: str) -> str:
     return "alive"
 
 
+@app.task(name="times_out_once", acks_late=True, acks_on_failure_or_timeout=False, time_limit=1)
+def times_out_once(name: str) -> str:
+    place = _file(name)
+    if not place.exists():
+        place.touch()
+        time.sleep(30)
+    return "in time"
+
+
 @app.task(name="looks")
 def looks(name: str) -> None:
     token = current().cancellation

@@ -55,6 +55,7 @@ from tests.reporter.celery_tasks import (
     steps,
     stops_itself,
     threads,
+    times_out_once,
     total,
     waits,
 )
@@ -432,6 +433,14 @@ def test_a_time_limit_fails_the_job(stage: Stage) -> None:
     told = stage.ended(call(waits.s(uuid.uuid4().hex), time_limit=0.2))
     assert TimeLimitExceeded.__name__ in told.state.snapshot()["error"]["message"]
     assert len(told.ends) == 1
+
+
+@needs_redis
+def test_a_task_whose_time_limit_sends_it_back_to_the_queue_runs_again(stage: Stage) -> None:
+    told = stage.ended(call(times_out_once.s(uuid.uuid4().hex)))
+    assert (told.state.status, told.state.run) == ("completed", 2)
+    ends = [event for event in told.events if event.get("status") in {"failed", "completed"}]
+    assert {event["run"]: event.get("willRetry", False) for event in ends} == {1: True, 2: False}
 
 
 @needs_redis

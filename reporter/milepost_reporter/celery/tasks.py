@@ -19,7 +19,7 @@ from typing import Any, Final
 from celery import signals
 from celery._state import get_current_worker_task
 from celery.app.task import Context
-from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.exceptions import Reject, SoftTimeLimitExceeded, TimeLimitExceeded
 
 from milepost_reporter import shared_link
 from milepost_reporter.celery.count import redeliveries
@@ -162,7 +162,8 @@ class TaskReports:
             ending = Ending.of(exception)
             # A task that was left by these has told so where it ran.
             if ending.status == "failed" and not isinstance(exception, Reject):
-                self._ended_elsewhere(request.request_dict, sender.name, ending)
+                again = isinstance(exception, TimeLimitExceeded) and _requeued_when_timed_out(sender)
+                self._ended_elsewhere(request.request_dict, sender.name, ending, retry=again)
 
     def _on_postrun(self, task_id: str, state: str | None = None, retval: object = None, **_: object) -> None:
         execution = self._running.pop(task_id, None)
@@ -286,6 +287,12 @@ class TaskReports:
 
 
 _reports: Final[weakref.WeakKeyDictionary[Any, TaskReports]] = weakref.WeakKeyDictionary()
+
+
+def _requeued_when_timed_out(task: Any) -> bool:  # noqa: ANN401
+    # Older versions of Celery have the second name only.
+    acknowledged = getattr(task, "acks_on_timeout", getattr(task, "acks_on_failure_or_timeout", True))
+    return bool(task.acks_late and not acknowledged)
 
 
 def _current() -> Execution | None:
