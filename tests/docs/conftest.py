@@ -13,9 +13,9 @@ from tests.milepost.conftest import SECRET, serving
 from tests.waiting import eventually
 
 
-@pytest.fixture
-def around(nats_server: NatsServer) -> Iterator[Surroundings]:
-    """A hub of the block's own, ready: a log remembers, and most pages speak of job 42 of acme."""
-    with serving(nats_server.url) as service:
+@pytest.fixture(scope="module")
+def around() -> Iterator[Surroundings]:
+    """A hub that is ready; one for each page that it is asked for by: a log remembers, and many speak of job 42."""
+    with NatsServer() as nats_server, serving(nats_server.url) as service:
         eventually(lambda: httpx.get(f"{service.url}/readyz").is_success)
         yield Surroundings(nats_server.url, service.url, SECRET)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import re
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -15,7 +16,7 @@ from nats.aio.client import Client
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, WebSocket
 
 from tests.docs.block import Block
-from tests.docs.surroundings import TENANT, Surroundings
+from tests.docs.surroundings import Surroundings
 from tests.waiting import eventually_async
 
 # the one that stands for all jobs of the tenant
@@ -95,14 +96,15 @@ async def run_html(block: Block, browser: Browser, around: Surroundings) -> None
 
 async def _run(block: Block, browser: Browser, around: Surroundings, act: Callable[[Page], Awaitable[object]]) -> None:
     """`act`, with `token` defined; a block that watches jobs has worked once each was heard of."""
+    tenant = f"docs-{uuid.uuid4().hex[:12]}"
     context = await browser.new_context()
     try:
         page = await context.new_page()
         watched = Watched(page)
         await watched.listen(page)
-        await page.add_init_script(f"globalThis.token = {around.token()!r}")
+        await page.add_init_script(f"globalThis.token = {around.token(tenant)!r}")
         await page.goto(f"{around.url}/healthz")
-        async with feeding(watched, around.nats_url):
+        async with feeding(watched, around.nats_url, tenant):
             await act(page)
             if _WATCHES.search(block.text):
                 await eventually_async(lambda: watched.complaints or watched.fed)
@@ -116,10 +118,10 @@ async def _run(block: Block, browser: Browser, around: Surroundings, act: Callab
 
 
 @asynccontextmanager
-async def feeding(watched: Watched, nats_url: str) -> AsyncIterator[None]:
+async def feeding(watched: Watched, nats_url: str, tenant: str) -> AsyncIterator[None]:
     """Jobs that go on for as long as somebody may be listening: what is asked for gets events."""
     client = await nats.connect(nats_url)
-    feeder = asyncio.create_task(_feed(watched, client))
+    feeder = asyncio.create_task(_feed(watched, client, tenant))
     try:
         yield
     finally:
@@ -128,9 +130,9 @@ async def feeding(watched: Watched, nats_url: str) -> AsyncIterator[None]:
         await client.close()
 
 
-async def _feed(watched: Watched, client: Client) -> None:
+async def _feed(watched: Watched, client: Client, tenant: str) -> None:
     for count in itertools.count(1):
         event = {"nodeId": 1, "nodeName": "DB Input", "status": "running", "rowCount": count, "total": 10**6}
         for job in watched.jobs:
-            await client.publish(f"tenant.{TENANT}.job.{job}.progress", json.dumps(event).encode())
+            await client.publish(f"tenant.{tenant}.job.{job}.progress", json.dumps(event).encode())
         await asyncio.sleep(_PACE)

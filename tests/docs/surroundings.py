@@ -22,15 +22,15 @@ _SECONDS: Final = 120
 
 
 class Surroundings(NamedTuple):
-    """The running parts, nothing stored in them yet."""
+    """The running parts."""
 
     nats_url: str
     url: str
     secret: str
 
-    def token(self) -> str:
-        """A token for every job of the tenant."""
-        return issue(self.secret, TENANT)
+    def token(self, tenant: str) -> str:
+        """A token for every job of a tenant."""
+        return issue(self.secret, tenant)
 
     def environment(self, job: str) -> dict[str, str]:
         """What the pages promise a block to have in its environment."""
@@ -40,7 +40,7 @@ class Surroundings(NamedTuple):
                 "MILEPOST_TENANT": TENANT,
                 "MILEPOST_JOB": job,
                 "MILEPOST_URL": self.url,
-                "MILEPOST_TOKEN": self.token(),
+                "MILEPOST_TOKEN": self.token(TENANT),
                 "MILEPOST_JWT_SECRET": self.secret,
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             }

@@ -34,17 +34,26 @@ BLOCKS: Final = all_blocks()
 
 def named(*languages: str) -> pytest.MarkDecorator:
     """One case for each block of these languages that is to be run."""
-    chosen = [block for block in BLOCKS if block.runs and block.language in languages]
-    return pytest.mark.parametrize("block", chosen, ids=lambda block: block.place)
+    return pytest.mark.parametrize("block", chosen(*languages), ids=lambda block: block.place)
 
 
-@named(*PROGRAMS)
+def chosen(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.runs and block.language in languages]
+
+
+def on_pages(*languages: str) -> pytest.MarkDecorator:
+    """The same, with surroundings that are the page's own."""
+    cases = [pytest.param(block, block.page, id=block.place) for block in chosen(*languages)]
+    return pytest.mark.parametrize(("block", "around"), cases, indirect=["around"])
+
+
+@on_pages(*PROGRAMS)
 def test_program(block: Block, around: Surroundings, tmp_path: Path) -> None:
     PROGRAMS[block.language](block, tmp_path, around.environment(f"docs-{uuid.uuid4().hex[:12]}"))
 
 
 @pytest.mark.asyncio(loop_scope="session")
-@named(*IN_PAGES)
+@on_pages(*IN_PAGES)
 async def test_in_a_page(block: Block, browser: Browser, around: Surroundings) -> None:
     await IN_PAGES[block.language](block, browser, around)
 
