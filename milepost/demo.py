@@ -235,7 +235,8 @@ async def _watch_job(stage: Stage, worker: Worker, taken: Taken) -> int:
 
     watched = WatchedJob(taken.job)
     began = time.monotonic()
-    with output_for(watched) as output:
+    # it is shown as a table below
+    with output_for(watched, result=False) as output:
         watching = asyncio.create_task(follow(watched, output, hub_url.websocket_url(stage.hub), taken.token))
         try:
             await _either(worker.ended(), watching)

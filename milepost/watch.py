@@ -75,8 +75,8 @@ async def _watch(job: str, url: str, token: str, seconds: float | None, *, raw: 
         raise CommandError(f"{watched.name} has not ended within {duration.clock(seconds or 0)}") from None
 
 
-def output_for(watched: WatchedJob, *, raw: bool = False) -> Output:
-    """What fits standard output."""
+def output_for(watched: WatchedJob, *, raw: bool = False, result: bool = True) -> Output:
+    """What fits standard output. `result`: whether it is to show what the job has returned."""
     from milepost.watch_output import BarOutput, LineOutput, RawOutput
 
     if raw:
@@ -84,8 +84,8 @@ def output_for(watched: WatchedJob, *, raw: bool = False) -> Output:
     if sys.stdout.isatty():
         from rich.console import Console
 
-        return BarOutput(watched, Console())
-    return LineOutput(watched)
+        return BarOutput(watched, Console(), result=result)
+    return LineOutput(watched, result=result)
 
 
 async def follow(

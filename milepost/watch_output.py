@@ -37,13 +37,13 @@ class Output(Protocol):
 class BarOutput:
     """Live bars, with log lines above them."""
 
-    def __init__(self, job: WatchedJob, console: Console) -> None:
+    def __init__(self, job: WatchedJob, console: Console, *, result: bool) -> None:
         from rich.live import Live
 
         from milepost.watch_view import WatchView
 
         self._console = console
-        view = WatchView(job, time.monotonic)
+        view = WatchView(job, time.monotonic, result=result)
         self._live = Live(view, console=console, refresh_per_second=_PER_SECOND, vertical_overflow="crop")
 
     def __enter__(self) -> BarOutput:
@@ -71,8 +71,9 @@ class BarOutput:
 class LineOutput:
     """Plain lines: each change of a status at once, progress of a node at most once a second."""
 
-    def __init__(self, job: WatchedJob) -> None:
+    def __init__(self, job: WatchedJob, *, result: bool) -> None:
         self._job = job
+        self._result = result
         self._status = ""
         self._said: dict[int | str, tuple[float, float | None]] = {}
 
@@ -104,7 +105,7 @@ class LineOutput:
                 self.say("  ".join(word for word in words if word))
         if status != self._status and self._job.state.ended:
             self.say(self._job.outcome)
-            if self._job.result:
+            if self._result and self._job.result:
                 self.say(f"result: {self._job.result}")
         self._status = status
 

@@ -29,8 +29,9 @@ _WIDE: Final = 100
 class WatchView:
     """Rendered anew at every refresh; `clock` is the one `WatchedJob` is given."""
 
-    def __init__(self, job: WatchedJob, clock: Clock) -> None:
+    def __init__(self, job: WatchedJob, clock: Clock, *, result: bool = True) -> None:
         self._job = job
+        self._result = result
         self._clock = clock
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -45,7 +46,7 @@ class WatchView:
             yield Text(f"  … and {len(nodes) - len(shown)} more", style="dim")
         if self._job.error:
             yield Text(self._job.error, style="red")
-        if self._job.state.ended and self._job.result:
+        if self._result and self._job.state.ended and self._job.result:
             yield Text(f"result: {plain(self._job.result)}", no_wrap=True, overflow="ellipsis")
         trouble = self._trouble()
         if trouble:
