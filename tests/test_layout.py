@@ -64,8 +64,8 @@ def test_no_arrow_runs_upward(package: str) -> None:
     assert set(ours) <= MAY_IMPORT[package], ours
 
 
-def test_the_hub_knows_no_nats() -> None:
-    assert "nats" not in imported_by("milepost_hub")
+def test_nats_is_imported_by_the_reporter_and_the_front_door_alone() -> None:
+    assert {package for package in PACKAGES if "nats" in imported_by(package)} == {"milepost_reporter", "milepost"}
 
 
 def test_a_job_program_is_asked_for_little() -> None:

@@ -6,12 +6,12 @@ import asyncio
 import json
 import time
 from email.utils import parsedate_to_datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from milepost.doctor.finding import Finding, fail, ok, warn
+from milepost.doctor.patience import PATIENCE
 
 _SKEW_WARN, _SKEW_FAIL = 5.0, 60.0
-_WAIT: Final = 5.0
 
 
 class HubExam(NamedTuple):
@@ -52,7 +52,7 @@ def _get(url: str) -> Answer:
 
     before = time.time()
     try:
-        with urllib.request.urlopen(url, timeout=_WAIT) as response:  # noqa: S310 - http(s) by `hub_url`
+        with urllib.request.urlopen(url, timeout=PATIENCE) as response:  # noqa: S310 - http(s) by `hub_url`
             status, body, date = response.status, response.read(65_536), response.headers.get("Date")
     except urllib.error.HTTPError as error:
         with error:
@@ -104,7 +104,7 @@ async def examine_websocket(url: str, token: str) -> Finding:
     from websockets.exceptions import WebSocketException
 
     try:
-        async with asyncio.timeout(_WAIT), connect(url, compression=None) as connection:
+        async with asyncio.timeout(PATIENCE), connect(url, compression=None) as connection:
             await connection.send(json.dumps({"action": "auth", "token": token}))
             answer = json.loads(await connection.recv())
     except (OSError, TimeoutError, ValueError, WebSocketException) as error:

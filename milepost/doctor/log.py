@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from milepost_reporter.jetstream.api import Api
 
 _DAY: Final = 86_400
-_NANOSECONDS: Final = 10**9
 
 
 async def examine_log(api: Api) -> list[Finding]:
@@ -44,7 +43,9 @@ def _stored(info: dict[str, Any]) -> str:
 
 
 def _retention(config: dict[str, Any]) -> str:
-    age, most = config["max_age"] / _NANOSECONDS / _DAY, config["max_bytes"]
+    from milepost_reporter.jetstream.stream import NANOSECONDS
+
+    age, most = config["max_age"] / NANOSECONDS / _DAY, config["max_bytes"]
     bound = f" in {most:,} bytes" if most > 0 else ""
     each = config["max_msgs_per_subject"]
     return (
@@ -55,10 +56,12 @@ def _retention(config: dict[str, Any]) -> str:
 
 def _chosen(config: dict[str, Any]) -> dict[str, Any]:
     """A stream's retention as the bridge's settings say it, as far as they could."""
+    from milepost_reporter.jetstream.stream import NANOSECONDS
+
     chosen = {
         "log_max_bytes": max(config["max_bytes"], 0),
         "log_replicas": config["num_replicas"],
-        "log_max_age": config["max_age"] / _NANOSECONDS,
+        "log_max_age": config["max_age"] / NANOSECONDS,
         "log_events_per_job": config["max_msgs_per_subject"],
     }
     return {name: value for name, value in chosen.items() if value > 0 or name == "log_max_bytes"}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from milepost.doctor.finding import Finding, Level, fail, ok, warn
+from milepost.doctor.patience import PATIENCE
 from milepost.doctor.streams import examine_streams
 from milepost.errors import CommandError
 from milepost.nats_access import NatsAccess
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-
-_WAIT: Final = 5.0
 
 
 async def examine_nats(access: NatsAccess) -> list[Finding]:
@@ -53,7 +52,7 @@ async def _jetstream(client: Client) -> Finding:
 
     away = "without it there is no job log, and progress is live only; start nats-server with --jetstream"
     try:
-        info = await client.jetstream(timeout=_WAIT).account_info()
+        info = await client.jetstream(timeout=PATIENCE).account_info()
     except (ServiceUnavailableError, NoRespondersError):
         return warn("JetStream", "is off for this account", away)
     except APIError as error:

@@ -9,7 +9,6 @@ from milepost.doctor.finding import Finding, ok, warn
 if TYPE_CHECKING:
     from milepost_reporter.jetstream.api import Api
 
-_NANOSECONDS: Final = 10**9
 _SHOWN: Final = 5
 
 
@@ -50,10 +49,12 @@ def _kept(store: dict[str, Any]) -> str:
 
 def _chosen(work: dict[str, Any], store: dict[str, Any]) -> dict[str, Any]:
     """How much is kept, as the runner's settings say it: it is the operator's choice."""
+    from milepost_reporter.jetstream.stream import NANOSECONDS
+
     return {
         "queue_max_bytes": max(work["max_bytes"], 0),
         "store_max_bytes": max(store["max_bytes"], 0),
-        "store_max_age": store["max_age"] / _NANOSECONDS,
+        "store_max_age": store["max_age"] / NANOSECONDS,
         "replicas": work["num_replicas"],
     }
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from milepost.doctor.finding import Finding, fail
 from milepost.doctor.log import examine_log
+from milepost.doctor.patience import PATIENCE
 from milepost.doctor.queue import examine_queue
 from milepost.nats_access import NatsAccess
 
 if TYPE_CHECKING:
     from milepost_reporter.jetstream.api import Api
-
-_WAIT: Final = 5.0
 
 
 async def examine_streams(access: NatsAccess) -> list[Finding]:
@@ -25,7 +24,7 @@ async def examine_streams(access: NatsAccess) -> list[Finding]:
     from milepost_reporter.jetstream.api import Api
     from milepost_reporter.jetstream.complaints import Complaints
 
-    settings = BridgeSettings(**access.model_dump(exclude={"url"}, exclude_none=True), request_timeout=_WAIT)
+    settings = BridgeSettings(**access.model_dump(exclude={"url"}, exclude_none=True), request_timeout=PATIENCE)
     try:
         urls = servers(access.url)
     except ValueError as error:
@@ -45,7 +44,7 @@ async def examine_streams(access: NatsAccess) -> list[Finding]:
 async def _after(
     connected: asyncio.Event, examine: Callable[[Api], Awaitable[list[Finding]]], api: Api
 ) -> list[Finding]:
-    async with asyncio.timeout(_WAIT):
+    async with asyncio.timeout(PATIENCE):
         await connected.wait()
     return await examine(api)
 
