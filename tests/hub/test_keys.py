@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,7 +216,8 @@ async def test_a_redirect_is_not_followed(server: JwksServer) -> None:
             assert verdict(keys, OLD.token()) == "accepted"
 
 
-@pytest.mark.parametrize(("drip", "reason"), [(False, "timed out"), (True, "took too long")])
+# Silence meets the socket's bound or that of the whole answer, which are the same: whichever is seen first.
+@pytest.mark.parametrize(("drip", "reason"), [(False, r"timed out|took too long"), (True, "took too long")])
 async def test_a_server_that_never_finishes_is_given_up(
     server: JwksServer, drip: bool, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,7 +228,7 @@ async def test_a_server_that_never_finishes_is_given_up(
         assert not server.gate.is_set()
         assert verdict(keys, OLD.token()) == "accepted"
         server.gate.set()
-    assert reason in caplog.text
+    assert re.search(reason, caplog.text)
 
 
 async def test_closing_does_not_wait_for_a_fetch_under_way(server: JwksServer) -> None:
